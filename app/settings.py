@@ -1,0 +1,41 @@
+"""The environment as one frozen value. Every variable is `TACIT_` and the field's name in capitals.
+
+Read by `main` and `__main__` only; the rest of the house is handed what it needs.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What an operator may decide. Defaults are those of a single machine with SQLite."""
+
+    model_config = SettingsConfigDict(env_prefix="TACIT_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    folder: Path = Path("var")  # database, root key and spool of an embedded service
+    database_url: str | None = None  # default: sqlite in `folder`; postgresql://… for real
+    root_key: SecretStr | None = None  # base64 of 32 bytes; else the file below
+    root_key_file: Path | None = None  # default: `folder`/root.key, mode 0600
+    host: str = "127.0.0.1"
+    port: int = 8000
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    max_upload_bytes: int = 2 * 2**30  # as sent
+    max_decoded_bytes: int = 16 * 2**30  # after decompression, and of Arrow columns
+    max_epsilon: str = "10"  # the most that one question may cost
+    answer_deadline: Literal["on", "off"] = "on"  # off: replies do not wait for the plan's deadline (soundness R20)
+    answers: Literal["shared", "private"] = "shared"  # private: a second analyst pays the stored answer from the allowance (R18)
+    noise: Literal["opendp", "diffprivlib"] = "opendp"
+    paillier_minimum_bits: Literal[2048, 3072] = 3072
+    stalled_upload_seconds: float = 60.0  # a body that sends nothing for so long is given up
+
+    def database(self) -> str:
+        """Return the database's URL."""
+        return self.database_url or f"sqlite:///{(self.folder / 'tacit.db').resolve()}"
+
+    def root_key_path(self) -> Path:
+        """Return where the root key's file lies."""
+        return self.root_key_file or self.folder / "root.key"

@@ -1,0 +1,119 @@
+"""The database as the rest of the house sees it: short readers, one writer at a time.
+
+Promise: what `write()` commits is on the disk; what fails inside it is gone whole.
+
+Invariants
+- `read()` is a snapshot that never blocks a writer (SQLite: deferred in WAL; PostgreSQL: REPEATABLE READ, READ ONLY).
+- `write()` takes one lock in the process, then `BEGIN IMMEDIATE` (SQLite) or READ COMMITTED (PostgreSQL). SQLite's own lock is not
+  fair: without ours, writers starve. It waits at most `patience` seconds, then says `Unavailable`.
+- SQLite runs with WAL, `synchronous=FULL`, `secure_delete` and foreign keys; PostgreSQL with `lock_timeout` and `statement_timeout`.
+- No parameter of a statement reaches an error text or a log (`hide_parameters=True`).
+- No parsing, hashing, sealing or network happens inside `write()`; what it holds stays under 32 MB.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from app.errors import Unavailable
+
+Transaction = Session
+
+_BUSY = "The database is busy or away; nothing was changed. Try again."
+
+
+class Database:
+    """One database, SQLite or PostgreSQL, reached through `read()` and `write()` only."""
+
+    def __init__(self, url: str, *, patience: float = 30.0) -> None:
+        """Prepare connections to `url`; `patience` is how long a writer waits for its turn, in seconds."""
+        self._patience = patience
+        self.embedded = sa.make_url(url).get_backend_name() == "sqlite"
+        self.engine = _sqlite(url, patience) if self.embedded else _postgresql(url, patience)
+        self._reading = self.engine.execution_options(**({} if self.embedded else _SNAPSHOT))
+        self._writing = self.engine.execution_options(tacit_write=True)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """Give a consistent snapshot; keep it short, page long reads."""
+        with _said_as_unavailable(), Session(self._reading, expire_on_commit=False, autoflush=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """Give the one writing transaction; commit at the end, roll back on any error."""
+        if self.embedded and not self._lock.acquire(timeout=self._patience):
+            raise Unavailable(_BUSY, retry_after=1)
+        try:
+            with _said_as_unavailable(), Session(self._writing, expire_on_commit=False) as session, session.begin():
+                yield session
+        finally:
+            if self.embedded:
+                self._lock.release()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def insert_new(tx: Transaction, table: type[Any], values: Mapping[str, object]) -> bool:
+    """Insert one row unless a unique key is taken; say whether it went in. On PostgreSQL a rival's open insert is waited for."""
+    make = sqlite.insert if tx.get_bind().dialect.name == "sqlite" else postgresql.insert
+    done = tx.execute(make(table).values(dict(values)).on_conflict_do_nothing())
+    return bool(done.rowcount == 1)  # type: ignore[attr-defined]
+
+
+_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+
+
+def _sqlite(url: str, patience: float) -> sa.Engine:
+    engine = sa.create_engine(url, hide_parameters=True, pool_size=16, max_overflow=32, connect_args={"timeout": patience, "check_same_thread": False})
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # BEGIN is ours: pysqlite would begin only before the first INSERT
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON", "temp_store=MEMORY"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        writing = connection.get_execution_options().get("tacit_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def _postgresql(url: str, patience: float) -> sa.Engine:
+    limit = int(patience * 1000)
+    options = f"-c lock_timeout={limit} -c statement_timeout={2 * limit} -c idle_in_transaction_session_timeout={4 * limit}"
+    return sa.create_engine(
+        sa.make_url(url).set(drivername="postgresql+psycopg"),
+        hide_parameters=True,
+        pool_size=16,
+        max_overflow=16,
+        pool_timeout=patience,
+        pool_pre_ping=True,
+        connect_args={"options": options, "connect_timeout": 5},
+    )
+
+
+@contextmanager
+def _said_as_unavailable() -> Iterator[None]:
+    """Turn what means *the database cannot now* into `Unavailable`; everything else is a bug and stays one."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout):
+        raise Unavailable(_BUSY, retry_after=1) from None
+    except DBAPIError as error:
+        if error.connection_invalidated or getattr(error.orig, "sqlstate", None) in {"40001", "40P01", "55P03", "57014", "53100"}:
+            raise Unavailable(_BUSY, retry_after=1) from None
+        raise

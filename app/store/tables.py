@@ -1,0 +1,371 @@
+"""Every table, as the migrations make them (docs/data-model.md draws them).
+
+Invariants
+- Money for privacy is an integer number of 10⁻⁹ (`BigInteger`), never null, never a float (design §5).
+- Times are microseconds since 1970 in UTC: SQLite keeps no zone, and both databases must order alike.
+- A row that gives rights or fixes a guarantee is `Authenticated`: it carries `version` and `mac` (soundness R25);
+  the columns named in `moving` are the only ones outside its MAC.
+- Nothing here is readable that came from a person's row: `sealed` columns hold sealed bytes only.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC time, kept as whole microseconds since 1970."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:  # noqa: ARG002  the signature is SQLAlchemy's
+        """Count microseconds in integers: a float of seconds would round."""
+        if value is None:
+            return None
+        past = value - _EPOCH
+        return (past.days * 86_400 + past.seconds) * 1_000_000 + past.microseconds
+
+    def process_result_value(self, value: Any | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002  as above
+        """Return the aware time again."""
+        from datetime import timedelta
+
+        return None if value is None else _EPOCH + timedelta(microseconds=int(value))
+
+
+class Table(DeclarativeBase):
+    """Base of all mapped classes."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: sa.String, int: sa.BigInteger, bytes: sa.LargeBinary, bool: sa.Boolean, datetime: Moment,
+    }
+    metadata = sa.MetaData(naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    })
+
+
+class Authenticated:
+    """A row whose fields carry a MAC; `operations/authority.py` stamps and checks it."""
+
+    moving: ClassVar[frozenset[str]] = frozenset()
+    version: Mapped[int] = mapped_column(default=1, sort_order=98)
+    mac: Mapped[bytes] = mapped_column(sort_order=99)
+
+    def authority_fields(self) -> list[tuple[str, object]]:
+        """Return (column, value) for everything under the MAC, in the order of the table."""
+        columns = sa.inspect(type(self)).columns.keys()
+        return [(name, getattr(self, name)) for name in columns if name != "mac" and name not in self.moving]
+
+
+Id = sa.String(36)
+
+
+class Organisation(Table):
+    """What everything belongs to."""
+
+    __tablename__ = "organisations"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
+
+
+class KeyEncryptionKey(Table):
+    """A KEK, wrapped by the root key."""
+
+    __tablename__ = "key_encryption_keys"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    wrapped: Mapped[bytes]
+    created_at: Mapped[datetime]
+
+
+class PurposeKey(Table):
+    """A durable key for one purpose, random, wrapped, versioned (soundness R24)."""
+
+    __tablename__ = "purpose_keys"
+    purpose: Mapped[str] = mapped_column(primary_key=True)
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kek_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("key_encryption_keys.id"))
+    wrapped: Mapped[bytes]
+    created_at: Mapped[datetime]
+
+
+class Principal(Authenticated, Table):
+    """Somebody who may call: one role in one organisation."""
+
+    __tablename__ = "principals"
+    __table_args__ = (sa.UniqueConstraint("organisation_id", "name"),)
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    organisation_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("organisations.id"))
+    name: Mapped[str]
+    role: Mapped[str]
+    may_create_populations: Mapped[bool] = mapped_column(default=False)
+    created_by: Mapped[str | None] = mapped_column(Id)
+    created_at: Mapped[datetime]
+    disabled: Mapped[bool] = mapped_column(default=False)
+
+
+class Token(Table):
+    """A bearer token; `verifier` is the HMAC of soundness R26, bound to every other column."""
+
+    __tablename__ = "tokens"
+    id: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    principal_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("principals.id"), index=True)
+    role: Mapped[str]
+    scopes: Mapped[str]
+    expires_at: Mapped[datetime | None]
+    verifier: Mapped[bytes]
+    created_at: Mapped[datetime]
+
+
+class Population(Authenticated, Table):
+    """A set of people with one unit of privacy and one ledger (soundness R1, R4)."""
+
+    __tablename__ = "populations"
+    __table_args__ = (
+        sa.UniqueConstraint("organisation_id", "name"),
+        sa.CheckConstraint("total_epsilon >= 0 AND total_delta >= 0 AND total_rho >= 0", name="total"),
+        sa.CheckConstraint("spent_epsilon >= 0 AND spent_epsilon <= total_epsilon", name="spent_epsilon"),
+        sa.CheckConstraint("spent_delta >= 0 AND spent_delta <= total_delta", name="spent_delta"),
+        sa.CheckConstraint("spent_rho >= 0 AND spent_rho <= total_rho", name="spent_rho"),
+    )
+    moving = frozenset({"spent_epsilon", "spent_delta", "spent_rho"})
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    organisation_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("organisations.id"))
+    name: Mapped[str]
+    unit: Mapped[str]
+    accounting: Mapped[str]
+    total_epsilon: Mapped[int]
+    total_delta: Mapped[int] = mapped_column(default=0)
+    total_rho: Mapped[int] = mapped_column(default=0)
+    earlier_totals: Mapped[str] = mapped_column(default="[]")  # soundness R2: shown in later certificates
+    spent_epsilon: Mapped[int] = mapped_column(default=0)
+    spent_delta: Mapped[int] = mapped_column(default=0)
+    spent_rho: Mapped[int] = mapped_column(default=0)
+    created_by: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[datetime]
+
+
+class Allowance(Authenticated, Table):
+    """What one principal may spend of a population's total."""
+
+    __tablename__ = "allowances"
+    __table_args__ = (sa.CheckConstraint("epsilon >= 0 AND spent_epsilon >= 0", name="epsilon"),)
+    moving = frozenset({"spent_epsilon", "spent_delta", "spent_rho"})
+    population_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("populations.id"), primary_key=True)
+    principal_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("principals.id"), primary_key=True)
+    epsilon: Mapped[int]
+    delta: Mapped[int] = mapped_column(default=0)
+    rho: Mapped[int] = mapped_column(default=0)
+    spent_epsilon: Mapped[int] = mapped_column(default=0)
+    spent_delta: Mapped[int] = mapped_column(default=0)
+    spent_rho: Mapped[int] = mapped_column(default=0)
+
+
+class Dataset(Authenticated, Table):
+    """A table about people: schema, policy, contribution bounds."""
+
+    __tablename__ = "datasets"
+    __table_args__ = (sa.UniqueConstraint("organisation_id", "name"), sa.CheckConstraint("max_rows > 0", name="max_rows"))
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    organisation_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("organisations.id"))
+    population_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("populations.id"), index=True)
+    name: Mapped[str]
+    owner_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("principals.id"))
+    schema: Mapped[str] = mapped_column(sa.Text)
+    policy: Mapped[str] = mapped_column(sa.Text)
+    privacy_unit: Mapped[str] = mapped_column(sa.Text, default="null")
+    max_rows: Mapped[int]
+    frozen: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime]
+
+
+class Grant(Authenticated, Table):
+    """Rights of one principal on one dataset, key or population."""
+
+    __tablename__ = "grants"
+    object_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    principal_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("principals.id"), primary_key=True)
+    kind: Mapped[str]
+    rights: Mapped[str]
+    override_reason: Mapped[str | None]  # soundness R6: an analyst right for someone who received an unprotected release
+
+
+class Head(Authenticated, Table):
+    """What a dataset is now: the one signed list that questions open (soundness R25)."""
+
+    __tablename__ = "heads"
+    dataset_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True)
+    epoch: Mapped[int]
+    data_version: Mapped[str] = mapped_column(Id)
+    content: Mapped[str] = mapped_column(sa.Text)
+
+
+class Upload(Table):
+    """One accepted, refused or running upload. Its manifest is under a MAC of its own (soundness R23)."""
+
+    __tablename__ = "uploads"
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("datasets.id", ondelete="CASCADE"), index=True)
+    principal_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("principals.id"))
+    state: Mapped[str]
+    generation: Mapped[int] = mapped_column(default=1)
+    rows: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[datetime]
+    manifest: Mapped[bytes | None]
+    manifest_mac: Mapped[bytes | None]
+    reply: Mapped[str | None] = mapped_column(sa.Text)
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class RowGroup(Table):
+    """At most 65,536 rows of an upload and their wrapped data key."""
+
+    __tablename__ = "row_groups"
+    upload_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True)
+    ordinal: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    generation: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    rows: Mapped[int]
+    data_key_id: Mapped[str] = mapped_column(Id)
+    wrapped: Mapped[bytes]
+
+
+class ColumnChunk(Table):
+    """One column of one row group, sealed."""
+
+    __tablename__ = "column_chunks"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(
+            ["upload_id", "row_group", "generation"],
+            ["row_groups.upload_id", "row_groups.ordinal", "row_groups.generation"],
+            ondelete="CASCADE",
+        ),
+    )
+    upload_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    row_group: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    generation: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    column: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    sealed: Mapped[bytes]
+
+
+class LedgerEntry(Table):
+    """One debit, or one release outside differential privacy. The answer is kept sealed in the entry that paid for it."""
+
+    __tablename__ = "ledger"
+    __table_args__ = (
+        sa.UniqueConstraint("question_key", "epsilon"),
+        sa.CheckConstraint("epsilon >= 0 AND delta >= 0 AND rho >= 0", name="not_negative"),
+        sa.CheckConstraint("kind <> 'answer' OR epsilon > 0 OR rho > 0", name="paid"),
+    )
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    population_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("populations.id"), index=True)
+    dataset_id: Mapped[str | None] = mapped_column(Id, index=True)
+    tally_id: Mapped[str | None] = mapped_column(Id)
+    principal_id: Mapped[str] = mapped_column(Id)
+    kind: Mapped[str]
+    purpose: Mapped[str | None]
+    epsilon: Mapped[int]
+    delta: Mapped[int] = mapped_column(default=0)
+    rho: Mapped[int] = mapped_column(default=0)
+    question_key: Mapped[str | None] = mapped_column(sa.String(64))
+    data_version: Mapped[str | None] = mapped_column(Id)
+    question: Mapped[str | None] = mapped_column(sa.Text)
+    state: Mapped[str]
+    lease_id: Mapped[str | None] = mapped_column(Id)
+    lease_until: Mapped[datetime | None]
+    answer: Mapped[bytes | None]
+    created_at: Mapped[datetime]
+    answered_at: Mapped[datetime | None]
+
+
+class NamedKey(Authenticated, Table):
+    """A key that services encrypt with by name, or the public key of a recipient (kind `recipient`)."""
+
+    __tablename__ = "named_keys"
+    __table_args__ = (sa.UniqueConstraint("organisation_id", "name"),)
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    organisation_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("organisations.id"))
+    name: Mapped[str]
+    kind: Mapped[str]
+    public_key: Mapped[str | None] = mapped_column(sa.Text)
+    created_by: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[datetime]
+
+
+class Tally(Authenticated, Table):
+    """A sum that nobody can read until its key owner opens it."""
+
+    __tablename__ = "tallies"
+    __table_args__ = (sa.UniqueConstraint("organisation_id", "name"),)
+    moving = frozenset({"state", "sum", "closed_at", "contributors"})
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    organisation_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("organisations.id"))
+    name: Mapped[str]
+    population_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("populations.id"))
+    key_owner_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("principals.id"))
+    definition: Mapped[str] = mapped_column(sa.Text)
+    deadline: Mapped[datetime]
+    created_at: Mapped[datetime]
+    state: Mapped[str]
+    contributors: Mapped[int] = mapped_column(default=0)
+    sum: Mapped[str | None] = mapped_column(sa.Text)
+    closed_at: Mapped[datetime | None]
+
+
+class Contribution(Table):
+    """One contributor's ciphertexts; the newest of a contributor stands."""
+
+    __tablename__ = "contributions"
+    __table_args__ = (sa.UniqueConstraint("tally_id", "principal_id"),)
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    tally_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("tallies.id"))
+    principal_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("principals.id"))
+    ciphertexts: Mapped[str] = mapped_column(sa.Text)
+    reply: Mapped[str] = mapped_column(sa.Text)
+    created_at: Mapped[datetime]
+
+
+class ContributionMark(Table):
+    """Digest of min(c, n² − c): no ciphertext enters a tally twice, replaced ones included (soundness R38)."""
+
+    __tablename__ = "contribution_marks"
+    tally_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("tallies.id"), primary_key=True)
+    mark: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+
+
+class IdempotencyRecord(Table):
+    """A reply kept for 24 hours under the caller's key; fingerprint is an HMAC, the reply is sealed (soundness R32)."""
+
+    __tablename__ = "idempotency"
+    principal_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    key_digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    fingerprint: Mapped[bytes]
+    state: Mapped[str]
+    reply: Mapped[bytes | None]
+    resource_id: Mapped[str | None] = mapped_column(Id)
+    lease_until: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class AuditEntry(Table):
+    """What was done, chained by MACs within one organisation."""
+
+    __tablename__ = "audit"
+    organisation_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    ordinal: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    principal_id: Mapped[str | None] = mapped_column(Id)
+    action: Mapped[str]
+    object_id: Mapped[str | None]
+    detail: Mapped[str] = mapped_column(sa.Text, default="{}")
+    mac: Mapped[bytes]
