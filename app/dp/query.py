@@ -1,0 +1,123 @@
+"""Questions: frozen, checked against the public schema, equal when they ask the same (threat D4, soundness R18).
+
+Invariants
+- A `Query` names only columns that may be asked about (soundness R14) and never the privacy id (R3); `json_form` sees to that.
+- `canonical` leaves out what does not change the answer: the order and the names of aggregates, the order of `group_by`, the
+  spelling of the condition, and the budget. Asking again in other words finds the stored answer.
+- The canonical form is itself a question in the JSON form, and reads back to the same canonical form.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any
+
+from app.dp.condition import And, AtLeast, AtMost, Condition, In, IsNull, NotIn, NotNull, Or, columns_of
+from app.dp.public import PublicTable, shown
+from app.table.exact import decimal_text
+from app.table.schema import ColumnType, StoredColumn
+
+
+class Kind(StrEnum):
+    """The aggregates that are answered."""
+
+    COUNT = "count"
+    SUM = "sum"
+    MEAN = "mean"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Aggregate:
+    """One thing to compute for each group; `column` is None only for a count of rows."""
+
+    kind: Kind
+    column: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Return the aggregate in SQL's words: `count(*)`, `sum(hours)`."""
+        return f"{self.kind}({'*' if self.column is None else self.column})"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the aggregate as a question writes it."""
+        return {str(self.kind): {} if self.column is None else {"column": self.column}}
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """An aggregate and the name its asker gave it."""
+
+    aggregate: Aggregate
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Accuracy instead of a price: half-width at most `within`, at this confidence (soundness R16)."""
+
+    within: Fraction
+    confidence: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question. Exactly one of `epsilon` and `accuracy` is set; neither is part of what is asked."""
+
+    select: tuple[Selected, ...]
+    where: Condition | None = None
+    group_by: tuple[str, ...] = ()
+    epsilon: Fraction | None = None
+    accuracy: Accuracy | None = None
+
+    @property
+    def aggregates(self) -> tuple[Aggregate, ...]:
+        """Return the distinct aggregates in canonical order; one asked twice under two names is computed and paid once."""
+        distinct = {selected.aggregate for selected in self.select}
+        return tuple(sorted(distinct, key=lambda aggregate: (aggregate.kind, aggregate.column or "")))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Return the grouping columns in canonical order."""
+        return tuple(sorted(self.group_by))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of all columns the question reads, sorted."""
+        asked = {selected.aggregate.column for selected in self.select if selected.aggregate.column is not None}
+        return tuple(sorted(asked | columns_of(self.where) | set(self.group_by)))
+
+    def canonical(self, table: PublicTable) -> dict[str, Any]:
+        """Return the canonical question as JSON, without its budget (soundness R18)."""
+        body: dict[str, Any] = {"select": [aggregate.as_json() for aggregate in self.aggregates]}
+        if self.where is not None:
+            body["where"] = condition_json(self.where, table)
+        return body | ({"group_by": list(self.keys)} if self.group_by else {})
+
+
+def condition_json(condition: Condition, table: PublicTable) -> dict[str, Any]:
+    """Write a condition in the JSON form, values as the schema's words."""
+    match condition:
+        case And(parts):
+            return {"and": [condition_json(part, table) for part in parts]}
+        case Or(parts):
+            return {"or": [condition_json(part, table) for part in parts]}
+        case AtMost(name, bound):
+            return {"column": name, "op": "<=", "value": _literal(table.by_name[name], bound)}
+        case AtLeast(name, bound):
+            return {"column": name, "op": ">=", "value": _literal(table.by_name[name], bound)}
+        case In(name, values):
+            return {"column": name, "op": "in", "value": [_literal(table.by_name[name], value) for value in values]}
+        case NotIn(name, values):
+            return {"not": condition_json(In(name, values), table)}
+        case IsNull(name):
+            return {"column": name, "op": "is_null"}
+        case NotNull(name):
+            return {"not": {"column": name, "op": "is_null"}}
+
+
+def _literal(column: StoredColumn, value: int | str) -> str | int | bool:
+    if isinstance(value, str):
+        return value
+    if column.type is ColumnType.INTEGER:
+        return decimal_text(Fraction(value))
+    return shown(column, value)
