@@ -1,7 +1,7 @@
 """Money for privacy: exact ε, δ and ρ.
 
 Invariants
-- In memory a `Fraction`, at rest an integer count of 10⁻⁹ (`SCALE`); never a float (a NaN in a ledger is a free query, threat D9).
+- In memory a `Fraction`, at rest an integer count of 10⁻⁹ (`SCALE`); never a float (a NaN in a ledger is free, threat D9).
 - What is spent rounds up to the scale, what is shared out rounds down (soundness R10): rounding never gives privacy away.
 - Text from a caller is a plain decimal, `"0.5"`: no exponent, no sign, no space, no number, no boolean (threat D9); only δ may
   carry an exponent (`"1e-6"`).

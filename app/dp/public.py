@@ -1,7 +1,7 @@
 """What a plan may know: the public facts of one table, and how literals become stored integers.
 
 Invariants
-- Nothing here was computed from rows: types, bounds and bins are the owner's (soundness R21), bounds of contribution the dataset's.
+- Nothing here was computed from rows: types, bounds and bins are the owner's (soundness R21), contribution bounds the dataset's.
 - A unit is a person (every row of one `privacy_id`) or a row (soundness R1); a row contributes once, to one cell.
 - The privacy id is in no `where`, no `group_by` and no answer (soundness R3); only `queryable` columns may be named (R14).
 - A literal becomes an exact multiple of the column's stored unit: 1 for integers, the step for decimals, a day for dates, a

@@ -169,7 +169,12 @@ def _named(found: StoredColumn, literal: object) -> Value | None:
         return int(literal) if isinstance(literal, bool) else None
     if found.type is ColumnType.CATEGORY and found.categories is not None:
         return found.categories.index(literal) if isinstance(literal, str) and literal in found.categories else None
-    return literal if found.type is ColumnType.TEXT and isinstance(literal, str) else None
+    return literal if found.type is ColumnType.TEXT and isinstance(literal, str) and _encodable(literal) else None
+
+
+def _encodable(text: str) -> bool:
+    """Refuse lone surrogates now: after the debit nothing may fail for what a value is (threat I8)."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _fits(value: int) -> bool:

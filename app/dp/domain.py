@@ -1,0 +1,92 @@
+"""The declared values of grouping columns, and the cells they make: every one is answered, present in the data or not (D11).
+
+Invariants
+- Values come from the schema alone: categories, the two booleans, the bins of a generalised number, the integers within bounds,
+  the months within bounds. At most 10,000 cells together.
+- A row whose key is null, or is no declared value, is in no cell; plans say so in words (soundness R8).
+- A cell is one integer: the mixed-radix number of its keys' positions, in the canonical order of the keys.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from math import prod
+
+from app import errors
+from app.dp.public import PublicTable, shown
+from app.errors import Fault
+from app.table.schema import ColumnType, StoredColumn
+
+MAX_CELLS = 10_000
+
+_EPOCH = date(1970, 1, 1)
+_DECEMBER = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One grouping column and its declared values: stored integers, ascending, and how answers show them."""
+
+    column: str
+    stored: tuple[int, ...]
+    shown: tuple[str | int | bool, ...]
+
+
+def keys_of(names: Sequence[str], table: PublicTable) -> tuple[Key, ...]:
+    """Return the keys of a question in the order of `names`; refuse undeclared values and more than 10,000 cells."""
+    sizes = []
+    for index, name in enumerate(names):
+        values = _declared(table.by_name[name])
+        if values is None:
+            raise errors.Invalid(
+                "A grouping column has no declared values: it needs categories, or bounds.",
+                faults=[Fault("column-without-declared-values", pointer=f"/group_by/{index}", column=name)],
+            )
+        sizes.append(values)
+    if prod(len(values) for values in sizes) > MAX_CELLS:
+        raise errors.Invalid(
+            "The grouping columns make more than 10,000 groups; group by fewer or coarser columns.",
+            faults=[Fault("too-many-groups", pointer="/group_by")],
+        )
+    return tuple(_key(table.by_name[name], tuple(values)) for name, values in zip(names, sizes, strict=True))
+
+
+def cells(keys: Sequence[Key]) -> Iterator[tuple[str | int | bool, ...]]:
+    """Return the shown keys of every cell, in the order of cell numbers; one empty tuple where nothing is grouped."""
+    return itertools.product(*(key.shown for key in keys))
+
+
+def cell_count(keys: Sequence[Key]) -> int:
+    """Return how many cells the keys make; one where nothing is grouped."""
+    return prod(len(key.stored) for key in keys)
+
+
+def _key(column: StoredColumn, values: tuple[int, ...]) -> Key:
+    return Key(column.name, values, tuple(shown(column, value) for value in values))
+
+
+def _declared(column: StoredColumn) -> Sequence[int] | None:
+    if column.type is ColumnType.CATEGORY and column.categories is not None:
+        return range(len(column.categories))
+    if column.type is ColumnType.BOOLEAN:
+        return range(2)
+    if column.lower is None or column.upper is None:
+        return None
+    if column.type is ColumnType.INTEGER:
+        return range(int(column.lower), int(column.upper) + 1, int(column.step or 1))
+    if column.type is ColumnType.DECIMAL and column.step is not None:
+        return range(int(column.lower / column.step), int(column.upper / column.step) + 1)
+    return _months(int(column.lower), int(column.upper)) if column.type is ColumnType.DATE else None
+
+
+def _months(first: int, last: int) -> Sequence[int]:
+    """Return the first days of the months from `first` to `last`, as days since 1970."""
+    days = []
+    month = (_EPOCH + timedelta(days=first)).replace(day=1)
+    end = _EPOCH + timedelta(days=last)
+    while month <= end and len(days) <= MAX_CELLS:
+        days.append((month - _EPOCH).days)
+        later = (month.year + 1, 1) if month.month == _DECEMBER else (month.year, month.month + 1)
+        month = date(*later, 1)
+    return days
