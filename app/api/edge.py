@@ -1,0 +1,57 @@
+"""The empty application: everything of HTTP that is the same for all operations. `main` adds the routers.
+
+No CORS, no redirects, no telemetry of the framework (it would record exception messages), no docs from other hosts.
+"""
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
+from starlette.types import Lifespan
+
+from app.api import handlers
+from app.api.body_stream import Pump
+from app.api.context import RequestContext
+from app.api.docs import pages
+from app.api.limits import Patience
+from app.api.openapi import build
+from app.api.routes import Admission, EdgeRoute
+
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+
+
+def new_app(
+    *, version: str, admission: Admission, patience: Patience, pump: Pump, lifespan: Lifespan[FastAPI] | None = None
+) -> FastAPI:
+    """Return the application without operations.
+
+    `admission(request)` verifies the token of every route that is not public: it raises `Unauthenticated`, or sets
+    `request.state.caller` and `request.state.principal_id`.
+    """
+    app = FastAPI(
+        title="Tacit",
+        version=version,
+        description="A privacy-preserving data service. Errors are problem documents (RFC 9457); `/problems` lists them.",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        generate_unique_id_function=_operation_id,
+        telemetry=_NO_TELEMETRY,
+    )
+    app.router.route_class = EdgeRoute
+    app.state.admission, app.state.patience, app.state.pump = admission, patience, pump
+    app.add_middleware(RequestContext)
+    handlers.install(app)
+    app.include_router(pages(lambda: build(app)))
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
