@@ -76,7 +76,9 @@ _SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
 def _sqlite(url: str, patience: float) -> sa.Engine:
-    engine = sa.create_engine(url, hide_parameters=True, pool_size=16, max_overflow=32, connect_args={"timeout": patience, "check_same_thread": False})
+    engine = sa.create_engine(
+        url, hide_parameters=True, pool_size=16, max_overflow=32, connect_args={"timeout": patience, "check_same_thread": False}
+    )
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _: ConnectionPoolEntry) -> None:

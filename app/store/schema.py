@@ -38,7 +38,9 @@ def check_revision(database: Database) -> None:
     with database.engine.connect() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
     if found != expected:
-        raise Unavailable(f"The database stands at revision {found or 'none'}, this code needs {expected}: run `python -m app migrate`.")
+        raise Unavailable(
+            f"The database stands at revision {found or 'none'}, this code needs {expected}: run `python -m app migrate`."
+        )
 
 
 def drift(database: Database) -> list[Any]:

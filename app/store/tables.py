@@ -42,15 +42,21 @@ class Table(DeclarativeBase):
     """Base of all mapped classes."""
 
     type_annotation_map: ClassVar[dict[Any, Any]] = {
-        str: sa.String, int: sa.BigInteger, bytes: sa.LargeBinary, bool: sa.Boolean, datetime: Moment,
+        str: sa.String,
+        int: sa.BigInteger,
+        bytes: sa.LargeBinary,
+        bool: sa.Boolean,
+        datetime: Moment,
     }
-    metadata = sa.MetaData(naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    })
+    metadata = sa.MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
 
 
 class Authenticated:
@@ -79,10 +85,11 @@ class Organisation(Table):
 
 
 class KeyEncryptionKey(Table):
-    """A KEK, wrapped by the root key."""
+    """A KEK of one organisation (or of the system), wrapped by the root key."""
 
     __tablename__ = "key_encryption_keys"
     id: Mapped[str] = mapped_column(Id, primary_key=True)
+    organisation_id: Mapped[str] = mapped_column(Id, index=True)
     wrapped: Mapped[bytes]
     created_at: Mapped[datetime]
 
@@ -91,6 +98,7 @@ class PurposeKey(Table):
     """A durable key for one purpose, random, wrapped, versioned (soundness R24)."""
 
     __tablename__ = "purpose_keys"
+    organisation_id: Mapped[str] = mapped_column(Id, primary_key=True)
     purpose: Mapped[str] = mapped_column(primary_key=True)
     scope: Mapped[str] = mapped_column(primary_key=True)
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

@@ -1,0 +1,322 @@
+"""Questions: planned from public facts, paid before any row is opened, answered once (soundness R7-R20).
+
+    read → plan → transaction 1: debit, version pinned → open, bound, aggregate → noise → transaction 2: answered → wait → reply
+
+Invariants
+- No number computed from rows leaves before its cost is committed; nothing is ever refunded (promise 3).
+- A question is its canonical form on a version: asked again at what was paid or less, it gets the stored answer for nothing; of
+  two that ask at once one pays and the other waits (R18, threats D3, D4).
+- Only one draw of noise is ever released: the answer is kept by the lease that computed it, or not at all (threat D2).
+- After the debit there is one failure, `query-failed`, the same whatever went wrong (threat D10); the debit stays, and asking
+  again resumes it.
+- The reply leaves at the plan's deadline, a function of public facts; repeats wait as long (R20).
+"""
+
+import json
+import time
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as Overrun
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from app.clock import new_id, rfc3339
+from app.crypto import aead
+from app.dp import budget, json_form
+from app.dp.mechanism import release
+from app.dp.aggregate import aggregate
+from app.dp.plan import Plan, plan
+from app.dp.public import PublicTable, Unit
+from app.errors import BudgetExhausted, Forbidden, NotFound, QueryFailed, StillComputing, TacitError, Unavailable
+from app.operations import access, audit, keychain, opened
+from app.operations.authority import believe
+from app.operations.datasets import definition
+from app.operations.desk import ANALYST, OWNER, Caller, Desk
+from app.operations.keychain import system_key
+from app.operations.once import Claim, begin
+from app.operations.populations import remaining
+from app.store import populations, tables
+from app.store.engine import Transaction, insert_new
+
+LEASE = timedelta(seconds=120)
+GRID = 10  # seconds: a late answer is fetched on this grid
+POLL = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class _Paid:
+    """A question whose cost is committed, or was before."""
+
+    entry_id: str
+    version: opened.Version
+    lease_id: str | None  # ours to compute; None: it is answered, or somebody computes it
+    repeated: bool
+
+
+def price_query(desk: Desk, caller: Caller, dataset_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the plan in words and what it would cost; nothing is spent and no row is opened."""
+    access.require_role(caller, OWNER, ANALYST)
+    with desk.database.read() as tx:
+        row = access.dataset(desk, tx, caller, dataset_id, access.QUERY)
+        population = access.population(desk, tx, caller, row.population_id)
+        left = remaining(desk, tx, population, caller.id)
+    planned = _plan(desk, row, population, body)
+    return {**planned.as_json(), "words": planned.words(), "remaining": left}
+
+
+def ask(desk: Desk, caller: Caller, dataset_id: str, body: dict[str, Any], *, claim: Claim | None) -> dict[str, Any]:
+    """Answer a question, or return its stored answer."""
+    access.require_role(caller, OWNER, ANALYST)
+    began = time.monotonic()
+    with desk.database.read() as tx:
+        row = access.dataset(desk, tx, caller, dataset_id, access.QUERY)
+        population = access.population(desk, tx, caller, row.population_id)
+        _refuse_recipients(desk, tx, caller, row)
+    planned = _plan(desk, row, population, body)
+    names = [selected["as"] for selected in json_form_names(body, planned)]
+    due = began + planned.deadline / 1000
+    paid = _pay(desk, caller, row, population, planned, claim)
+    if paid.lease_id is not None:
+        computing = desk.workers.submit(_compute, desk, caller, planned, paid, population.id)
+        _await(desk, computing, due)
+    entry = _answered(desk, paid.entry_id, due)
+    _wait(desk, due)
+    return _reply(desk, caller, population, entry, names=names, repeated=paid.repeated)
+
+
+def get_answer(desk: Desk, caller: Caller, dataset_id: str, answer_id: str) -> dict[str, Any]:
+    """Return a released answer; free to everybody granted on the dataset unless answers are private (soundness R18)."""
+    access.require_role(caller, OWNER, ANALYST)
+    with desk.database.read() as tx:
+        row = access.dataset(desk, tx, caller, dataset_id, access.QUERY)
+        population = access.population(desk, tx, caller, row.population_id)
+        entry = populations.entry(tx, answer_id)
+    if entry is None or entry.dataset_id != row.id or entry.kind != "answer" or not _may_read(desk, caller, entry):
+        raise NotFound("There is no such answer.")
+    if entry.state != "answered":
+        raise StillComputing("The answer is paid for and not ready.", retry_after=GRID)
+    return _reply(desk, caller, population, entry, names=None, repeated=True)
+
+
+def list_answers(desk: Desk, caller: Caller, dataset_id: str, *, after: str, limit: int) -> dict[str, Any]:
+    """Return a page of released answers."""
+    access.require_role(caller, OWNER, ANALYST)
+    with desk.database.read() as tx:
+        row = access.dataset(desk, tx, caller, dataset_id, access.QUERY)
+        own = None if desk.rules.shared_answers or caller.role == OWNER else caller.id
+        entries = populations.ledger(
+            tx, row.population_id, principal_id=own, after=after, limit=limit, dataset_id=row.id, kind="answer"
+        )
+    items = [_listed(desk, entry) for entry in entries if entry.state == "answered"]
+    return {"items": items, "next_cursor": entries[-1].id if len(entries) == limit else None}
+
+
+def _plan(desk: Desk, row: tables.Dataset, population: tables.Population, body: dict[str, Any]) -> Plan:
+    table = public_table(row, population)
+    query = json_form.read(body, table, cap=desk.rules.max_epsilon)
+    return plan(query, table, sampler=desk.sampler(), cap=desk.rules.max_epsilon)
+
+
+def public_table(row: tables.Dataset, population: tables.Population) -> PublicTable:
+    """Return what a question may know of a dataset before it is paid."""
+    schema, policy = definition(row)
+    stored, unit = policy.stored(schema), json.loads(row.privacy_unit)
+    if population.unit == "row" or unit is None:
+        return PublicTable(unit=Unit.ROW, columns=stored, max_rows=row.max_rows)
+    return PublicTable(
+        unit=Unit.PERSON,
+        columns=stored,
+        max_rows=row.max_rows,
+        privacy_id=unit["column"],
+        max_partitions_contributed=unit["max_partitions_contributed"],
+        max_contributions_per_partition=unit["max_contributions_per_partition"],
+    )
+
+
+def _refuse_recipients(desk: Desk, tx: Transaction, caller: Caller, row: tables.Dataset) -> None:
+    """Who received rows of the population outside differential privacy asks nothing, unless a grant says so (soundness R6)."""
+    if caller.role == OWNER or not populations.unprotected_releases(tx, row.population_id, caller.id):
+        return
+    grant = access.grant_of(desk, tx, caller, row.id)
+    if grant is None or grant.override_reason is None:
+        raise Forbidden("You received rows of this population, so its answers would tell you more than they claim; ask the owner.")
+
+
+def _pay(
+    desk: Desk, caller: Caller, row: tables.Dataset, population: tables.Population, planned: Plan, claim: Claim | None
+) -> _Paid:
+    """Commit the debit with the version pinned; or find the entry that paid for this question before."""
+    epsilon, _, _ = planned.cost.as_units()
+    now, lease_id, entry_id = desk.clock.now(), new_id(), new_id()
+    with desk.database.write() as tx:
+        version = opened.pin(desk, tx, row)
+        question_key = aead.context("tacit/question/1", row.id, version.id, planned.digest).hex()
+        import hashlib
+
+        question_key = hashlib.sha256(bytes.fromhex(question_key)).hexdigest()
+        if claim is not None:
+            _claim(desk, tx, caller, claim)
+        known = populations.paid(tx, question_key, epsilon)
+        if known is not None:
+            taken = known.state == "debited" and populations.take_over(
+                tx, known.id, lease_id=lease_id, until=now + LEASE, now=now
+            )
+            if not desk.rules.shared_answers and known.principal_id != caller.id:
+                _spend_allowance(desk, tx, caller, population.id, epsilon)
+            return _Paid(known.id, version, lease_id if taken else None, repeated=not taken)
+        _debit(desk, tx, caller, population, epsilon)
+        entry = {
+            "id": entry_id,
+            "population_id": population.id,
+            "dataset_id": row.id,
+            "principal_id": caller.id,
+            "kind": "answer",
+            "epsilon": epsilon,
+            "delta": 0,
+            "rho": 0,
+            "question_key": question_key,
+            "data_version": version.id,
+            "question": json.dumps(planned.question),
+            "state": "debited",
+            "lease_id": lease_id,
+            "lease_until": now + LEASE,
+            "created_at": now,
+        }
+        if not insert_new(tx, tables.LedgerEntry, entry):
+            raise Unavailable("Somebody is asking the same; ask again.", retry_after=1)  # rolls the debit back
+        audit.note(desk, tx, caller, "ask", row.id, entry=entry_id)
+    return _Paid(entry_id, version, lease_id, repeated=False)
+
+
+def _claim(desk: Desk, tx: Transaction, caller: Caller, claim: Claim) -> None:
+    """Bind the key to this request; the question itself finds its own answer again, so only the binding is kept."""
+    from app.errors import IdempotencyInProgress
+
+    try:
+        begin(desk, tx, caller, claim)
+    except IdempotencyInProgress:
+        return
+
+
+def _debit(desk: Desk, tx: Transaction, caller: Caller, population: tables.Population, epsilon: int) -> None:
+    """Take the cost from the population's total and from the caller's allowance, both or neither."""
+    present = access.population(desk, tx, caller, population.id)
+    if not populations.spend_total(tx, present.id, epsilon=epsilon, total=present.total_epsilon):
+        raise BudgetExhausted("The population's total does not cover this question; ask at a smaller ε, or ask its owner to raise it.")
+    _spend_allowance(desk, tx, caller, present.id, epsilon)
+
+
+def _spend_allowance(desk: Desk, tx: Transaction, caller: Caller, population_id: str, epsilon: int) -> None:
+    allowance = populations.allowance(tx, population_id, caller.id)
+    if allowance is None:
+        if caller.role == OWNER:
+            return
+        raise BudgetExhausted("You have no allowance in this population; its owner can set one.")
+    limit = believe(desk, allowance).epsilon
+    if not populations.spend_allowance(tx, population_id, caller.id, epsilon=epsilon, limit=limit):
+        raise BudgetExhausted("Your allowance does not cover this question; ask at a smaller ε, or ask the owner for more.")
+
+
+def _compute(desk: Desk, caller: Caller, planned: Plan, paid: _Paid, population_id: str) -> None:
+    """Open, bound, aggregate, add noise, keep. Whatever fails leaves the entry paid and free to be resumed."""
+    assert paid.lease_id is not None  # noqa: S101  only the holder of the lease computes
+    try:
+        key = keychain.purpose_key(desk, keychain.BOUNDING, organisation=caller.organisation, scope=population_id)
+        groups = opened.row_groups(desk, paid.version, planned.opens)
+        exact = aggregate(groups, planned, key)
+        answer = {**release(exact, planned, desk.sampler()), "released_at": rfc3339(desk.clock.now())}
+        sealed = aead.seal(_answer_key(desk), json.dumps(answer).encode(), _answer_context(paid.entry_id))
+        with desk.database.write() as tx:
+            populations.answered(tx, paid.entry_id, lease_id=paid.lease_id, answer=sealed, now=desk.clock.now())
+    except BaseException:
+        with desk.database.write() as tx:
+            populations.give_up(tx, paid.entry_id, lease_id=paid.lease_id, now=desk.clock.now())
+        raise
+
+
+def _await(desk: Desk, computing: "Future[None]", due: float) -> None:
+    """Wait for our own computation until the deadline (or to its end, where replies do not wait)."""
+    timeout = max(0.0, due - time.monotonic()) if desk.rules.wait_for_deadline else None
+    try:
+        computing.result(timeout)
+    except Overrun:
+        return
+    except Exception:  # noqa: BLE001  one failure for all of them: which it was may depend on people (threat D10)
+        _wait(desk, due)
+        raise QueryFailed("The question was paid and could not be answered now; asking again costs nothing more.") from None
+
+
+def _answered(desk: Desk, entry_id: str, due: float) -> tables.LedgerEntry:
+    """Return the entry once it is answered; `StillComputing` at the deadline."""
+    while True:
+        with desk.database.read() as tx:
+            entry = populations.entry(tx, entry_id)
+        if entry is None:
+            raise QueryFailed("The question was paid and could not be answered now; asking again costs nothing more.")
+        if entry.state == "answered":
+            return entry
+        if time.monotonic() >= due:
+            raise StillComputing("The answer is paid for and not ready; ask again, for nothing.", retry_after=GRID)
+        time.sleep(POLL)
+
+
+def _wait(desk: Desk, due: float) -> None:
+    if desk.rules.wait_for_deadline:
+        time.sleep(max(0.0, due - time.monotonic()))
+
+
+def _reply(
+    desk: Desk, caller: Caller, population: tables.Population, entry: tables.LedgerEntry, *, names: list[str] | None, repeated: bool
+) -> dict[str, Any]:
+    body = _opened_answer(desk, entry)
+    with desk.database.read() as tx:
+        left = remaining(desk, tx, population, caller.id)
+        releases = populations.unprotected_releases(tx, population.id)
+    answer = {
+        "id": entry.id,
+        "dataset": entry.dataset_id,
+        "version": entry.data_version,
+        "question": json.loads(entry.question or "{}"),
+        "unit": population.unit,
+        **body,
+        "paid": {"epsilon": budget.decimal(budget.from_units(entry.epsilon))},
+    }
+    certificate = desk.signer.sign(
+        "release-certificate",
+        {
+            **answer,
+            "population": population.id,
+            "total": {"epsilon": budget.decimal(budget.from_units(population.total_epsilon))},
+            "earlier_totals": json.loads(population.earlier_totals),
+            "unprotected_releases_so_far": releases,
+        },
+    )
+    cost = "0" if repeated else answer["paid"]["epsilon"]
+    return {**answer, "cost": {"epsilon": cost}, "remaining": left, "repeated": repeated, "certificate": certificate}
+
+
+def _listed(desk: Desk, entry: tables.LedgerEntry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "version": entry.data_version,
+        "question": json.loads(entry.question or "{}"),
+        "cost": {"epsilon": budget.decimal(budget.from_units(entry.epsilon))},
+        "answered_at": None if entry.answered_at is None else rfc3339(entry.answered_at),
+    }
+
+
+def _may_read(desk: Desk, caller: Caller, entry: tables.LedgerEntry) -> bool:
+    return desk.rules.shared_answers or caller.role == OWNER or entry.principal_id == caller.id
+
+
+def _answer_key(desk: Desk) -> bytes:
+    return aead.derive(system_key(desk, "answers"), "tacit/answer/1")
+
+
+def _answer_context(entry_id: str) -> bytes:
+    return aead.context("tacit/answer/1", entry_id)
+
+
+def _opened_answer(desk: Desk, entry: tables.LedgerEntry) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(bytes(aead.open_sealed(_answer_key(desk), entry.answer or b"", _answer_context(entry.id))))
+    return body

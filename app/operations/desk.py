@@ -1,0 +1,59 @@
+"""What an operation is given: the database, the keys, the clock, the noise; and who is asking.
+
+`main` builds one `Desk`; nothing here is global. A `Caller` is what a verified token says.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+
+from app.clock import Clock
+from app.crypto.keyring import Keyring
+from app.crypto.signing import Signer
+from app.noise.sampler import Sampler
+from app.store.engine import Database
+
+OPERATOR, OWNER, PARTNER, ANALYST, SERVICE, AUDITOR = "operator", "owner", "partner", "analyst", "service", "auditor"
+ROLES = (OPERATOR, OWNER, PARTNER, ANALYST, SERVICE, AUDITOR)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The operator's decisions that operations follow."""
+
+    max_upload_bytes: int
+    max_decoded_bytes: int
+    max_epsilon: Fraction
+    wait_for_deadline: bool
+    shared_answers: bool
+    paillier_minimum_bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Everything an operation may use."""
+
+    database: Database
+    keyring: Keyring = field(repr=False)
+    signer: Signer = field(repr=False)
+    clock: Clock
+    sampler: Callable[[], Sampler]  # loaded at the first question: the noise library takes its time
+    rules: Rules
+    spool_folder: Path
+    workers: Executor  # seals row groups, computes answers
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A principal whose token was verified."""
+
+    id: str
+    organisation: str
+    name: str
+    role: str
+    scopes: frozenset[str]
+    may_create_populations: bool
+    expires_at: datetime | None = None

@@ -1,0 +1,86 @@
+"""Durable keys between the database, which holds them wrapped, and the keyring, which holds them open.
+
+Every key belongs to one organisation's KEK; the system's own purposes hang under a KEK of nobody's organisation. A population's
+and a named key's purpose keys have its id as scope (soundness R24).
+"""
+
+from collections.abc import Sequence
+
+from app.clock import Clock, new_id
+from app.crypto.keyring import Keyring
+from app.errors import Sealed
+from app.operations.desk import Desk
+from app.store import keys
+from app.store.engine import Database, Transaction
+from app.store.tables import KeyEncryptionKey, PurposeKey
+
+SYSTEM = "system"
+SYSTEM_PURPOSES = ("authority", "audit", "pepper", "signing", "idempotency", "answers")
+PSEUDONYMS, BOUNDING, NAMED = "pseudonyms", "bounding", "named"
+
+
+def load(database: Database, keyring: Keyring) -> None:
+    """Open every stored key; raise `Sealed` where the root key is not theirs or nothing was initialised."""
+    with database.read() as tx:
+        keks, purposes = keys.key_encryption_keys(tx), keys.purpose_keys(tx)
+    if not keks:
+        raise Sealed("There are no keys yet: run `python -m app init`.")
+    _hold(keyring, keks, purposes)
+
+
+def lay(tx: Transaction, keyring: Keyring, clock: Clock) -> None:
+    """Make the system's KEK and purpose keys."""
+    new_kek(tx, keyring, clock, SYSTEM)
+    for purpose in SYSTEM_PURPOSES:
+        create(tx, keyring, clock, purpose, organisation=SYSTEM)
+
+
+def new_kek(tx: Transaction, keyring: Keyring, clock: Clock, organisation: str) -> None:
+    """Make the KEK that an organisation's keys are wrapped under from now on."""
+    kek_id = new_id()
+    wrapped = keyring.new_kek(kek_id, organisation=organisation)
+    tx.add(KeyEncryptionKey(id=kek_id, organisation_id=organisation, created_at=clock.now(), wrapped=wrapped))
+    tx.flush()
+
+
+def create(tx: Transaction, keyring: Keyring, clock: Clock, purpose: str, *, organisation: str, scope: str = "") -> None:
+    """Make the first version of a purpose key and keep it wrapped under the organisation's newest KEK."""
+    kek_id = keys.key_encryption_keys(tx, organisation)[-1].id
+    wrapped = keyring.new_purpose_key(purpose, organisation=organisation, scope=scope, version=1, kek_id=kek_id)
+    row = PurposeKey(organisation_id=organisation, purpose=purpose, scope=scope, version=1, kek_id=kek_id, wrapped=wrapped)
+    row.created_at = clock.now()
+    tx.add(row)
+
+
+def system_key(desk: Desk, purpose: str) -> bytes:
+    """Return one of the system's own keys."""
+    return desk.keyring.purpose_key(purpose, organisation=SYSTEM, scope="")
+
+
+def purpose_key(desk: Desk, purpose: str, *, organisation: str, scope: str, version: int | None = None) -> bytes:
+    """Return an open purpose key, fetching first what another process made since we started."""
+    if not desk.keyring.purpose_versions(purpose, organisation=organisation, scope=scope):
+        with desk.database.read() as tx:
+            _hold(desk.keyring, keys.key_encryption_keys(tx, organisation), keys.purpose_keys(tx, organisation, scope=scope))
+    return desk.keyring.purpose_key(purpose, organisation=organisation, scope=scope, version=version)
+
+
+def newest_kek(desk: Desk, tx: Transaction, organisation: str) -> str:
+    """Return the id of the KEK that new data keys are wrapped under, held open."""
+    keks = keys.key_encryption_keys(tx, organisation)
+    _hold(desk.keyring, keks, ())
+    return keks[-1].id
+
+
+def hold_kek_of(desk: Desk, organisation: str) -> None:
+    """Open the KEKs of an organisation that another process founded since we started."""
+    with desk.database.read() as tx:
+        newest_kek(desk, tx, organisation)
+
+
+def _hold(keyring: Keyring, keks: Sequence[KeyEncryptionKey], purposes: Sequence[PurposeKey]) -> None:
+    for kek in keks:
+        if not keyring.holds_kek(kek.id):
+            keyring.load_kek(kek.id, kek.wrapped, organisation=kek.organisation_id)
+    for row in purposes:
+        keyring.load_purpose_key(row.purpose, row.wrapped, organisation=row.organisation_id, scope=row.scope, version=row.version)

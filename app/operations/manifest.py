@@ -1,0 +1,111 @@
+"""What a dataset consists of, under MACs: the manifest of an upload and the head of a dataset (soundness R23, R25).
+
+Promise: a truncated, swapped or doubled store is refused, not served: questions open only what the verified head names, and of
+that only chunks whose tags stand in the verified manifest.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+from app.crypto import prf
+from app.errors import Integrity
+from app.operations.authority import AUTHORITY, believe
+from app.operations.keychain import system_key
+from app.operations.desk import Desk
+from app.store import datasets, tables
+from app.store.engine import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One row group: its rows, its data key's id, and the tag (hex) of each chunk in stored column order."""
+
+    rows: int
+    data_key_id: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything that one generation of an upload consists of."""
+
+    dataset: str
+    upload: str
+    generation: int
+    schema_version: int
+    columns: tuple[str, ...]
+    groups: tuple[Group, ...]
+    state: str = "ready"
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical JSON that the MAC covers."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_bytes(cls, blob: bytes) -> "Manifest":
+        """Read a verified manifest."""
+        members = json.loads(blob)
+        groups = tuple(
+            Group(rows=one["rows"], data_key_id=one["data_key_id"], tags=tuple(one["tags"])) for one in members["groups"]
+        )
+        return cls(**{**members, "columns": tuple(members["columns"]), "groups": groups})
+
+
+@dataclass(frozen=True, slots=True)
+class HeadUpload:
+    """One upload as the head names it."""
+
+    upload: str
+    generation: int
+    manifest_mac: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeadContent:
+    """The ordered uploads of a version."""
+
+    uploads: tuple[HeadUpload, ...]
+    tombstones: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows all uploads hold."""
+        return sum(one.rows for one in self.uploads)
+
+    def to_text(self) -> str:
+        """Return the JSON kept in the head's row."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_text(cls, text: str) -> "HeadContent":
+        """Read a verified head."""
+        members = json.loads(text)
+        return cls(uploads=tuple(HeadUpload(**one) for one in members["uploads"]), tombstones=tuple(members["tombstones"]))
+
+
+def manifest_mac(desk: Desk, blob: bytes) -> bytes:
+    """Return the MAC of a manifest's bytes."""
+    return prf.mac(system_key(desk, AUTHORITY), "tacit/manifest/1", blob)
+
+
+def believed_head(desk: Desk, row: tables.Dataset, head: tables.Head) -> HeadContent:
+    """Return the content of a head that verifies and belongs to the dataset."""
+    believe(desk, head)
+    if head.dataset_id != row.id:
+        raise Integrity("A dataset's head does not verify.")
+    return HeadContent.from_text(head.content)
+
+
+def believed_manifest(desk: Desk, tx: Transaction, row: tables.Dataset, named: HeadUpload) -> Manifest:
+    """Return the manifest that the head names, verified."""
+    found = datasets.upload(tx, row.id, named.upload)
+    if found is None or found.manifest is None or found.manifest_mac is None or found.generation != named.generation:
+        raise Integrity("An upload that the dataset's head names is not there.")
+    expected = manifest_mac(desk, found.manifest)
+    if not prf.same(expected, found.manifest_mac) or expected.hex() != named.manifest_mac:
+        raise Integrity("An upload's manifest does not verify.")
+    manifest = Manifest.from_bytes(found.manifest)
+    if (manifest.dataset, manifest.upload, manifest.generation) != (row.id, named.upload, named.generation):
+        raise Integrity("An upload's manifest does not verify.")
+    return manifest

@@ -1,0 +1,136 @@
+"""Once per Idempotency-Key (soundness R32).
+
+Promise: the same key with the same request has one effect and one reply, across processes and restarts, for 24 hours.
+
+Invariants
+- What is kept under the key is an HMAC of the request and the sealed reply; a reply that shows a secret is not kept at all.
+- Where the effect is one transaction, the claim, the effect and the reply commit together: there is no state in between.
+- Where it is many (an upload, a question), the claim is a lease that a dead process loses, and the effect finds itself again
+  by `resource_id`.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from app.crypto import aead, prf
+from app.errors import IdempotencyConflict, IdempotencyInProgress, SecretAlreadyShown
+from app.operations.keychain import system_key
+from app.operations.desk import Caller, Desk
+from app.store import keys
+from app.store.engine import Transaction, insert_new
+from app.store.tables import IdempotencyRecord
+
+KEPT = timedelta(hours=24)
+LEASE = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A key that a client sent and the request that it was sent with."""
+
+    key: str
+    request: bytes  # operation, path and canonical body: what must be equal for the same key
+
+    @property
+    def digest(self) -> str:
+        """Return what stands in the table for the key."""
+        return hashlib.sha256(self.key.encode()).hexdigest()
+
+
+def once(
+    desk: Desk, tx: Transaction, caller: Caller, claim: Claim | None, act: Callable[[], dict[str, Any]], *, secret: bool = False
+) -> dict[str, Any]:
+    """Run `act` in this transaction and keep its reply, or return the reply kept under the claim."""
+    if claim is None:
+        return act()
+    kept = begin(desk, tx, caller, claim)
+    if kept is not None:
+        return kept
+    reply = act()
+    finish(desk, tx, caller, claim, None if secret else reply)
+    return reply
+
+
+def begin(desk: Desk, tx: Transaction, caller: Caller, claim: Claim, *, resource_id: str | None = None) -> dict[str, Any] | None:
+    """Claim the key for this request; return the kept reply if it was answered before; raise a `Conflict` otherwise."""
+    now, fingerprint = desk.clock.now(), _fingerprint(desk, caller, claim)
+    values = {
+        "principal_id": caller.id,
+        "key_digest": claim.digest,
+        "fingerprint": fingerprint,
+        "state": "claimed",
+        "resource_id": resource_id,
+        "lease_until": now + LEASE,
+        "created_at": now,
+    }
+    if insert_new(tx, IdempotencyRecord, values):
+        return None
+    kept = keys.kept_reply(tx, caller.id, claim.digest)
+    if kept is None or kept.created_at < now - KEPT:
+        keys.forget_reply(tx, caller.id, claim.digest)
+        insert_new(tx, IdempotencyRecord, values)
+        return None
+    if not prf.same(kept.fingerprint, fingerprint):
+        raise IdempotencyConflict("This Idempotency-Key was used with another request; use a new key.")
+    if kept.state == "shown":
+        raise SecretAlreadyShown("This was done, and its secret was shown once; make a new one if it is lost.")
+    if kept.reply is not None:
+        return _opened(desk, caller, claim, kept.reply)
+    if kept.lease_until is not None and kept.lease_until > now:
+        raise IdempotencyInProgress("The first request with this Idempotency-Key is still running.", retry_after=2)
+    kept.lease_until, kept.resource_id = now + LEASE, resource_id  # its process fell silent: we are the first again
+    return None
+
+
+def extend(desk: Desk, tx: Transaction, caller: Caller, claim: Claim | None) -> None:
+    """Say that the claimed request is still running."""
+    kept = keys.kept_reply(tx, caller.id, claim.digest) if claim else None
+    if kept is not None:
+        kept.lease_until = desk.clock.now() + LEASE
+
+
+def finish(desk: Desk, tx: Transaction, caller: Caller, claim: Claim | None, reply: dict[str, Any] | None) -> None:
+    """Keep the reply, or, for a secret, only that it was shown."""
+    kept = keys.kept_reply(tx, caller.id, claim.digest) if claim else None
+    if claim is None or kept is None:
+        return
+    kept.state = "shown" if reply is None else "answered"
+    kept.reply = None if reply is None else aead.seal(_key(desk), json.dumps(reply).encode(), _context(caller, claim))
+
+
+def abandon(desk: Desk, caller: Caller, claim: Claim | None) -> None:
+    """Free the key: the request was refused and left no trace."""
+    if claim is not None:
+        with desk.database.write() as tx:
+            kept = keys.kept_reply(tx, caller.id, claim.digest)
+            if kept is not None and kept.state == "claimed":
+                keys.forget_reply(tx, caller.id, claim.digest)
+
+
+def _key(desk: Desk) -> bytes:
+    return aead.derive(system_key(desk, "idempotency"), "tacit/idempotency-reply/1")
+
+
+def _fingerprint(desk: Desk, caller: Caller, claim: Claim) -> bytes:
+    return prf.mac(system_key(desk, "idempotency"), "tacit/idempotency/1", caller.id, claim.digest, claim.request)
+
+
+def _context(caller: Caller, claim: Claim) -> bytes:
+    return aead.context("tacit/idempotency-reply/1", caller.id, claim.digest)
+
+
+def _opened(desk: Desk, caller: Caller, claim: Claim, sealed: bytes) -> dict[str, Any]:
+    reply: dict[str, Any] = json.loads(bytes(aead.open_sealed(_key(desk), sealed, _context(caller, claim))))
+    return reply
+
+
+def forget_old(desk: Desk, tx: Transaction, *, alone: bool) -> None:
+    """Drop replies older than a day; `alone` also frees keys that a dead process still claims."""
+    now = desk.clock.now()
+    keys.forget_replies(tx, now - KEPT)
+    if alone:
+        keys.end_leases(tx, now)

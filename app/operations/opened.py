@@ -1,0 +1,72 @@
+"""Stored columns, opened: only what the verified head names, only the columns that are needed, one row group at a time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.crypto import contexts
+from app.errors import Integrity
+from app.operations import keychain, manifest, protect
+from app.operations.desk import Desk
+from app.store import datasets, tables
+from app.store.engine import Transaction
+from app.table.chunk import open_column
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A dataset's rows as they were pinned: later uploads do not show."""
+
+    id: str
+    dataset: tables.Dataset
+    manifests: tuple[manifest.Manifest, ...]
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows the version holds; never shown to analysts."""
+        return sum(group.rows for one in self.manifests for group in one.groups)
+
+
+def pin(desk: Desk, tx: Transaction, dataset: tables.Dataset) -> Version:
+    """Return the dataset's present version, everything in it verified; a dataset without uploads has an empty one."""
+    head = datasets.head(tx, dataset.id)
+    if head is None:
+        return Version(dataset.id, dataset, ())
+    content = manifest.believed_head(desk, dataset, head)
+    manifests = tuple(manifest.believed_manifest(desk, tx, dataset, named) for named in content.uploads)
+    return Version(head.data_version, dataset, manifests)
+
+
+def row_groups(desk: Desk, version: Version, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Give each row group as {column: Arrow array}; each is fetched in a short snapshot of its own."""
+    keychain.hold_kek_of(desk, version.dataset.organisation_id)
+    for one in version.manifests:
+        for ordinal, group in enumerate(one.groups):
+            yield _open_group(desk, version.dataset, one, ordinal, group, columns)
+
+
+def _open_group(
+    desk: Desk, dataset: tables.Dataset, one: manifest.Manifest, ordinal: int, group: manifest.Group, columns: Sequence[str]
+) -> dict[str, Any]:
+    places = {name: one.columns.index(name) for name in columns}
+    with desk.database.read() as tx:
+        row = datasets.row_group(tx, one.upload, ordinal, one.generation)
+        sealed = datasets.chunks(tx, one.upload, ordinal, one.generation, places.values())
+    if row is None or row.data_key_id != group.data_key_id or row.rows != group.rows or sealed.keys() != set(places.values()):
+        raise Integrity("Rows that a manifest names are not there.")
+    context = contexts.data_key(
+        organisation=dataset.organisation_id,
+        dataset=dataset.id,
+        upload=one.upload,
+        row_group=ordinal,
+        generation=one.generation,
+        data_key_id=group.data_key_id,
+    )
+    data_key = desk.keyring.open_data_key(row.wrapped, context, organisation=dataset.organisation_id)
+    opened = {}
+    for name, place in places.items():
+        if sealed[place][-16:].hex() != group.tags[place]:
+            raise Integrity("A stored column is not the one that its manifest names.")
+        chunk = protect.stored_context(dataset, one, ordinal, group, place)
+        opened[name] = open_column(data_key, sealed[place], chunk)
+    return opened

@@ -1,0 +1,95 @@
+"""Datasets, heads, uploads, row groups and sealed chunks, as rows."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.store.engine import Transaction
+from app.store.tables import ColumnChunk, Dataset, Head, RowGroup, Upload
+
+
+def find(tx: Transaction, organisation: str, dataset_id: str) -> Dataset | None:
+    """Return the organisation's dataset."""
+    found = tx.get(Dataset, dataset_id)
+    return found if found is not None and found.organisation_id == organisation else None
+
+
+def named(tx: Transaction, organisation: str, name: str) -> Dataset | None:
+    """Return the organisation's dataset of that name."""
+    return tx.scalar(sa.select(Dataset).where(Dataset.organisation_id == organisation, Dataset.name == name))
+
+
+def page(tx: Transaction, organisation: str, *, after: str, limit: int, only: Iterable[str] | None = None) -> Sequence[Dataset]:
+    """Return a page in the order of ids, of all or of the named ids only."""
+    wanted = sa.select(Dataset).where(Dataset.organisation_id == organisation, Dataset.id > after)
+    if only is not None:
+        wanted = wanted.where(Dataset.id.in_(list(only)))
+    return tx.scalars(wanted.order_by(Dataset.id).limit(limit)).all()
+
+
+def head(tx: Transaction, dataset_id: str, *, for_change: bool = False) -> Head | None:
+    """Return the dataset's head; `for_change` holds the row until the transaction ends."""
+    wanted = sa.select(Head).where(Head.dataset_id == dataset_id)
+    return tx.scalar(wanted.with_for_update() if for_change else wanted)
+
+
+def upload(tx: Transaction, dataset_id: str, upload_id: str) -> Upload | None:
+    """Return one upload of the dataset."""
+    found = tx.get(Upload, upload_id)
+    return found if found is not None and found.dataset_id == dataset_id else None
+
+
+def uploads(tx: Transaction, dataset_id: str, *, principal_id: str | None, after: str, limit: int) -> Sequence[Upload]:
+    """Return a page of uploads in the order of ids, of all principals or of one."""
+    wanted = sa.select(Upload).where(Upload.dataset_id == dataset_id, Upload.id > after)
+    if principal_id is not None:
+        wanted = wanted.where(Upload.principal_id == principal_id)
+    return tx.scalars(wanted.order_by(Upload.id).limit(limit)).all()
+
+
+def keep_row_group(tx: Transaction, group: RowGroup, sealed: Sequence[bytes]) -> None:
+    """Insert one row group and its chunks, in stored column order; fixed ordinals mean that a repeat cannot double."""
+    tx.add(group)
+    tx.flush()
+    place = {"upload_id": group.upload_id, "row_group": group.ordinal, "generation": group.generation}
+    tx.execute(sa.insert(ColumnChunk), [{**place, "column": column, "sealed": chunk} for column, chunk in enumerate(sealed)])
+
+
+def extend_lease(tx: Transaction, upload_id: str, until: datetime) -> bool:
+    """Say that the upload is still being received; False if it was given up meanwhile."""
+    done: Any = tx.execute(
+        sa.update(Upload)
+        .where(Upload.id == upload_id, Upload.state == "receiving")
+        .values(lease_until=until)
+        .execution_options(synchronize_session=False)
+    )
+    return bool(done.rowcount == 1)
+
+
+def row_group(tx: Transaction, upload_id: str, ordinal: int, generation: int) -> RowGroup | None:
+    """Return one row group."""
+    return tx.get(RowGroup, (upload_id, ordinal, generation))
+
+
+def chunks(tx: Transaction, upload_id: str, row_group: int, generation: int, columns: Iterable[int]) -> dict[int, bytes]:
+    """Return the sealed chunks of the named columns by column ordinal."""
+    wanted = sa.select(ColumnChunk.column, ColumnChunk.sealed).where(
+        ColumnChunk.upload_id == upload_id,
+        ColumnChunk.row_group == row_group,
+        ColumnChunk.generation == generation,
+        ColumnChunk.column.in_(list(columns)),
+    )
+    return dict(tx.execute(wanted).tuples().all())
+
+
+def abandoned(tx: Transaction, now: datetime) -> Sequence[Upload]:
+    """Return uploads whose receiver fell silent."""
+    return tx.scalars(sa.select(Upload).where(Upload.state == "receiving", Upload.lease_until < now)).all()
+
+
+def forget_rows(tx: Transaction, upload_id: str) -> None:
+    """Remove every row group and chunk of an upload."""
+    tx.execute(sa.delete(ColumnChunk).where(ColumnChunk.upload_id == upload_id))
+    tx.execute(sa.delete(RowGroup).where(RowGroup.upload_id == upload_id))

@@ -1,0 +1,58 @@
+"""Wrapped keys, named keys and replies kept for idempotency, as rows."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from app.store.engine import Transaction
+from app.store.tables import IdempotencyRecord, KeyEncryptionKey, NamedKey, PurposeKey
+
+
+def key_encryption_keys(tx: Transaction, organisation: str | None = None) -> Sequence[KeyEncryptionKey]:
+    """Return the KEKs of one organisation or of all, oldest first."""
+    wanted = sa.select(KeyEncryptionKey).order_by(KeyEncryptionKey.created_at, KeyEncryptionKey.id)
+    return tx.scalars(wanted if organisation is None else wanted.where(KeyEncryptionKey.organisation_id == organisation)).all()
+
+
+def purpose_keys(tx: Transaction, organisation: str | None = None, *, scope: str = "") -> Sequence[PurposeKey]:
+    """Return the purpose keys of one organisation and scope, or all."""
+    wanted = sa.select(PurposeKey)
+    if organisation is not None:
+        wanted = wanted.where(PurposeKey.organisation_id == organisation, PurposeKey.scope == scope)
+    return tx.scalars(wanted.order_by(PurposeKey.version)).all()
+
+
+def named(tx: Transaction, organisation: str, name: str) -> NamedKey | None:
+    """Return the organisation's named key or recipient."""
+    return tx.scalar(sa.select(NamedKey).where(NamedKey.organisation_id == organisation, NamedKey.name == name))
+
+
+def page(tx: Transaction, organisation: str, *, after: str, limit: int) -> Sequence[NamedKey]:
+    """Return a page in the order of ids."""
+    wanted = sa.select(NamedKey).where(NamedKey.organisation_id == organisation, NamedKey.id > after)
+    return tx.scalars(wanted.order_by(NamedKey.id).limit(limit)).all()
+
+
+def kept_reply(tx: Transaction, principal_id: str, key_digest: str) -> IdempotencyRecord | None:
+    """Return what is kept under a caller's key."""
+    return tx.get(IdempotencyRecord, (principal_id, key_digest))
+
+
+def forget_reply(tx: Transaction, principal_id: str, key_digest: str) -> None:
+    """Let the key be used again: what it began left no trace."""
+    tx.execute(
+        sa.delete(IdempotencyRecord).where(
+            IdempotencyRecord.principal_id == principal_id, IdempotencyRecord.key_digest == key_digest
+        )
+    )
+
+
+def forget_replies(tx: Transaction, before: datetime) -> None:
+    """Remove replies older than `before`."""
+    tx.execute(sa.delete(IdempotencyRecord).where(IdempotencyRecord.created_at < before))
+
+
+def end_leases(tx: Transaction, now: datetime) -> None:
+    """Let every claim that is still open be taken over."""
+    tx.execute(sa.update(IdempotencyRecord).where(IdempotencyRecord.state == "claimed").values(lease_until=now))
