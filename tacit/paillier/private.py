@@ -18,12 +18,11 @@ File form, mode 0600, refused when others may read it: the JWK of phe's tools,
 import json
 import os
 import secrets
-import stat
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import NoReturn
 
+from tacit import private_file
 from tacit.paillier import integers
 from tacit.paillier.public import DEFAULT_BITS, FLOOR_BITS, BadCiphertext, PublicKey, integer_from_base64url, integer_to_base64url
 
@@ -77,12 +76,7 @@ class PrivateKey:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the key to a new file of mode 0600 and make it durable; FileExistsError rather than overwrite a key."""
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(self.as_jwk(), file, indent=1)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
+        private_file.write(path, json.dumps(self.as_jwk(), indent=1) + "\n")
 
     def __repr__(self) -> str:
         return "PrivateKey(...)"
@@ -119,13 +113,11 @@ def from_jwk(jwk: Mapping[str, object], *, minimum_bits: int = FLOOR_BITS) -> Pr
 
 def load(path: str | os.PathLike[str], *, minimum_bits: int = FLOOR_BITS) -> PrivateKey:
     """Read a private key file; refused when anybody but its owner may read or write it."""
-    with Path(path).open(encoding="utf-8") as file:
-        if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-            raise BadPrivateKey("others may read the key file: chmod 600 it, and think about making a new key")
-        try:
-            body = json.load(file)
-        except ValueError:
-            raise BadPrivateKey("the key file is not JSON") from None
+    text = private_file.read(path)
+    try:
+        body = json.loads(text)
+    except ValueError:
+        raise BadPrivateKey("the key file is not JSON") from None
     if not isinstance(body, dict):
         raise BadPrivateKey("the key file is not a JSON object")
     return from_jwk(body, minimum_bits=minimum_bits)

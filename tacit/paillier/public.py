@@ -21,13 +21,12 @@ Wire form (docs/formats.md)
 """
 
 import hashlib
-import re
 import secrets
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from tacit import base64url
 from tacit.paillier import integers
 
 DEFAULT_BITS = 3072
@@ -37,8 +36,6 @@ FLOOR_BITS = 2048
 LARGEST_BITS = 8192
 """Larger moduli are refused before any arithmetic: they would only serve to keep a server busy."""
 FERMAT_STEPS = 2**16
-
-_BASE64URL = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
 
 
 class WeakKey(ValueError):
@@ -87,7 +84,7 @@ class PublicKey:
     @cached_property
     def key_id(self) -> str:
         """Return the fingerprint: base64url SHA-256 of n's unsigned big-endian bytes."""
-        return to_base64url(hashlib.sha256(_bytes(self.n)).digest())
+        return base64url.encode(hashlib.sha256(_bytes(self.n)).digest())
 
     @cached_property
     def n_squared(self) -> int:
@@ -142,7 +139,7 @@ class PublicKey:
 
     def to_wire(self, ciphertext: int) -> str:
         """Return the wire form of a checked ciphertext."""
-        return to_base64url(ciphertext.to_bytes(self.ciphertext_bytes, "big"))
+        return base64url.encode(ciphertext.to_bytes(self.ciphertext_bytes, "big"))
 
     def from_wire(self, text: object) -> int:
         """Read the wire form and check the ciphertext; BadCiphertext or UnblindedCiphertext otherwise."""
@@ -150,7 +147,7 @@ class PublicKey:
         if not isinstance(text, str) or len(text) != (size * 8 + 5) // 6:
             raise BadCiphertext("a ciphertext is unpadded base64url of exactly twice the bytes of n")
         try:
-            raw = from_base64url(text)
+            raw = base64url.decode(text)
         except ValueError:
             raise BadCiphertext("a ciphertext is unpadded base64url of exactly twice the bytes of n") from None
         return self.check_ciphertext(int.from_bytes(raw, "big"))
@@ -181,29 +178,14 @@ def shared_factors(moduli: Sequence[int]) -> list[int]:
     return [shared[modulus] for modulus in moduli]
 
 
-def to_base64url(raw: bytes) -> str:
-    """Return unpadded base64url."""
-    return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
-
-
-def from_base64url(text: str) -> bytes:
-    """Read unpadded base64url, one spelling for each value; ValueError otherwise."""
-    if not _BASE64URL.fullmatch(text):
-        raise ValueError("not unpadded base64url")
-    raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if to_base64url(raw) != text:
-        raise ValueError("not the canonical spelling")
-    return raw
-
-
 def integer_to_base64url(value: int) -> str:
     """Return the unsigned big-endian bytes of a positive integer as base64url."""
-    return to_base64url(_bytes(value))
+    return base64url.encode(_bytes(value))
 
 
 def integer_from_base64url(text: str) -> int:
     """Read a positive integer; ValueError for another spelling, a leading zero byte or nothing."""
-    raw = from_base64url(text)
+    raw = base64url.decode(text)
     if not raw or raw[0] == 0:
         raise ValueError("not a positive integer without leading zeros")
     return int.from_bytes(raw, "big")

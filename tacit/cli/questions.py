@@ -1,0 +1,140 @@
+"""`tacit ask`, `tacit price`, `tacit budget`: private answers beside their intervals and their price."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tacit.answers import Answer
+from tacit.cli.console import RefusedHere, amount, connect, find, out, print_json, print_table, read_json
+
+_CONDITION = re.compile(r"\s*([^\s<>=!]+)\s*(>=|<=|!=|==|=|<|>)\s*(.+?)\s*")
+
+Dataset = Annotated[str, typer.Option("--dataset", "-d", help="Name or id of the dataset.")]
+Question = Annotated[str | None, typer.Argument(help="The question: a JSON file, inline JSON, or - for standard input.")]
+Count = Annotated[bool, typer.Option("--count", help="Count rows, as n.")]
+Mean = Annotated[list[str] | None, typer.Option("--mean", metavar="COLUMN", help="Mean of a column; may be repeated.")]
+Sum = Annotated[list[str] | None, typer.Option("--sum", metavar="COLUMN", help="Sum of a column; may be repeated.")]
+GroupBy = Annotated[
+    list[str] | None, typer.Option("--group-by", metavar="COLUMN", help="Answer for each value; may be repeated.")
+]
+Where = Annotated[list[str] | None, typer.Option("--where", metavar="'born >= 1970'", help="Only such rows; repeated: all hold.")]
+Epsilon = Annotated[str | None, typer.Option("--epsilon", "-e", help="What to pay.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the service's reply as JSON.")]
+
+
+def ask(
+    *,
+    dataset: Dataset,
+    question: Question = None,
+    count: Count = False,
+    mean: Mean = None,
+    sum: Sum = None,  # noqa: A002 - the option's name
+    group_by: GroupBy = None,
+    where: Where = None,
+    epsilon: Epsilon = None,
+    json: AsJson = False,
+    certificate: Annotated[Path | None, typer.Option(help="Save the signed certificate in this file.")] = None,
+) -> None:
+    """Ask a question, pay for it, and print the answer with its intervals."""
+    body = build(question, count=count, mean=mean, sum=sum, group_by=group_by, where=where, epsilon=epsilon)
+    with connect() as client:
+        answer = client.ask(find(dataset, client.list_datasets()), body)
+    if certificate is not None:
+        import json as json_module
+
+        certificate.write_text(json_module.dumps(answer.certificate, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    if json:
+        print_json(answer.document)
+    else:
+        _print(answer)
+
+
+def price(
+    *,
+    dataset: Dataset,
+    question: Question = None,
+    count: Count = False,
+    mean: Mean = None,
+    sum: Sum = None,  # noqa: A002 - the option's name
+    group_by: GroupBy = None,
+    where: Where = None,
+    epsilon: Epsilon = None,
+) -> None:
+    """Say what a question would cost and how exact it would be; nothing is spent."""
+    body = build(question, count=count, mean=mean, sum=sum, group_by=group_by, where=where, epsilon=epsilon)
+    with connect() as client:
+        print_json(client.price(find(dataset, client.list_datasets()), body))
+
+
+def budget(population: Annotated[str, typer.Argument(help="Name or id of the population.")]) -> None:
+    """Show what of a population's privacy budget is spent and left."""
+    with connect() as client:
+        print_json(client.budget(find(population, client.list_populations())))
+
+
+def build(
+    question: str | None,
+    *,
+    count: bool,
+    mean: list[str] | None,
+    sum: list[str] | None,  # noqa: A002 - the option's name
+    group_by: list[str] | None,
+    where: list[str] | None,
+    epsilon: str | None,
+) -> dict[str, Any]:
+    """Make the question's body from JSON or from the options; `--epsilon` may stand beside JSON."""
+    select: list[dict[str, Any]] = [{"count": {}, "as": "n"}] if count else []
+    select += [{"mean": {"column": column}, "as": f"mean_{column}"} for column in mean or []]
+    select += [{"sum": {"column": column}, "as": f"sum_{column}"} for column in sum or []]
+    if (question is None) == (not select):
+        raise RefusedHere("Give a question as JSON, or with --count, --mean and --sum: one of the two.")
+    if question is not None:
+        if group_by or where:
+            raise RefusedHere("--group-by and --where belong to --count, --mean and --sum; write them into the JSON.")
+        body = read_json(question)
+        if not isinstance(body, dict):
+            raise RefusedHere("A question is a JSON object.")
+    else:
+        body = {"select": select}
+        if where:
+            body["where"] = {"and": [condition(text) for text in where]}
+        if group_by:
+            body["group_by"] = group_by
+    return body if epsilon is None else {**body, "epsilon": epsilon}
+
+
+def condition(text: str) -> dict[str, Any]:
+    """Read `born >= 1970`."""
+    match = _CONDITION.fullmatch(text)
+    if match is None:
+        raise RefusedHere("Write a condition as: --where 'column >= value' (with >=, <=, >, <, =, !=).")
+    column, operator, value = match.groups()
+    unquoted = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
+    truth = {"true": True, "false": False}.get(value)
+    return {"column": column, "op": "=" if operator == "==" else operator, "value": unquoted if truth is None else truth}
+
+
+def _print(answer: Answer) -> None:
+    names = [name for name in answer.columns if name not in answer.keys]
+    columns = [*answer.keys, *(title for name in names for title in (name, "95 % interval"))]
+    print_table(
+        columns,
+        [
+            [*(row[key] for key in answer.keys), *(cell for name in names for cell in (_value(row[name]), _interval(row, name)))]
+            for row in answer.rows()
+        ],
+    )
+    paid = "nothing: it was answered before" if answer.repeated else amount(answer.cost)
+    left = "; ".join(f"{whose}: {amount(money)}" for whose, money in answer.remaining.items())
+    out.print(f"Cost {paid}. Left: {left}. Answer {answer.id}.", markup=False)
+
+
+def _value(value: Any) -> Any:
+    return "unknown" if value is None else value
+
+
+def _interval(row: dict[str, Any], name: str) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return "" if low is None else f"{low} … {high}"

@@ -1,0 +1,79 @@
+"""`tacit upload`, `tacit export`, `tacit open`: rows in, rows out, and the fields that only their recipient can read."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from tacit.cli.console import connect, err, find, out, print_table
+
+Columns = Annotated[list[str] | None, typer.Option("--column", "-c", help="Sealed column to open; may be repeated.")]
+
+
+def upload(
+    *,
+    file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet; .gz and .zst too.", exists=True, dir_okay=False)],
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name or id of the dataset.")],
+    mode: Annotated[str | None, typer.Option(help="append (the service's default) or replace.")] = None,
+    on_error: Annotated[str | None, typer.Option(help="What to do with rows that break the schema: refuse or skip.")] = None,
+    null: Annotated[list[str] | None, typer.Option(help="Text that means null; may be repeated.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Separator of a CSV file.")] = None,
+    receipt: Annotated[Path | None, typer.Option(help="Save the signed receipt in this file.")] = None,
+) -> None:
+    """Send a file into a dataset."""
+    with connect() as client, _bar() as bar:
+        target = find(dataset, client.list_datasets())
+        task = bar.add_task(file.name, total=file.stat().st_size)
+        reply = client.upload(
+            target,
+            file,
+            mode=mode,
+            on_error=on_error,
+            null=null,
+            delimiter=delimiter,
+            progress=lambda sent, size: bar.update(task, completed=sent, total=size),
+        )
+    if receipt is not None and "receipt" in reply:
+        receipt.write_text(json.dumps(reply["receipt"], ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    columns = reply.get("columns", [])
+    print_table(["column", "technique", "nulls"], [[c.get("name"), c.get("technique"), c.get("nulls")] for c in columns])
+    out.print(f"Upload {reply.get('id')} is {reply.get('state')}: {reply.get('rows')} rows.", markup=False)
+    for rejected in reply.get("rejected", [])[:20]:
+        err.print(f"rejected: {json.dumps(rejected)}", markup=False)
+
+
+def export(
+    dataset: Annotated[str, typer.Argument(help="Name or id of the dataset.")],
+    to: Annotated[Path, typer.Option("--to", help="File to write: .csv, .jsonl or .parquet.")],
+    purpose: Annotated[str, typer.Option(help="Why; it is written into the audit log and the ledger.")],
+    open: Annotated[list[str] | None, typer.Option(help="Encrypted column to open, with the right to.")] = None,  # noqa: A002
+) -> None:
+    """Write a dataset's rows, as its policy left them, to a file: an unprotected release."""
+    with connect() as client:
+        written = client.export_rows(find(dataset, client.list_datasets()), to, purpose=purpose, open=open or ())
+    err.print(f"{written:,} bytes in {to}.", markup=False)
+
+
+def open_sealed(
+    *,
+    file: Annotated[Path, typer.Argument(help="An exported .csv or .jsonl with sealed columns.", exists=True, dir_okay=False)],
+    key: Annotated[Path, typer.Option(help="Your private key file.")],
+    to: Annotated[Path, typer.Option("--to", help="File to write (mode 0600), in the same format.")],
+    column: Columns = None,
+    dataset: Annotated[str | None, typer.Option(help="Id of the dataset that the fields must come from.")] = None,
+    organisation: Annotated[str | None, typer.Option(help="Id of the organisation that they must come from.")] = None,
+) -> None:
+    """Open the sealed fields of an export on this machine; the service can't."""
+    from tacit.opening import open_file
+    from tacit.recipient_keys import load
+
+    opened, place = open_file(file, to, key=load(key), columns=column, dataset=dataset, organisation=organisation)
+    origin = f", from dataset {place.dataset} of organisation {place.organisation}" if place else ""
+    err.print(f"{opened:,} fields opened in {to}{origin}.", markup=False)
+
+
+def _bar() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=err)

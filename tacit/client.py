@@ -1,0 +1,296 @@
+"""`Client`: one method for each operation of the service's API, version 1.
+
+Invariants
+- A method returns the JSON object of the reply as a `Document` (a dict with its `etag`), an iterator that turns pages by itself
+  for lists, or nothing. Refusals are `Problem`, silence is `Unreachable`.
+- Every call that creates or spends carries an Idempotency-Key, made for the call and kept for its retries; give `idempotency_key`
+  to repeat a call across restarts of your program. Calls that only look or compute carry none.
+- Money for privacy and exact values go as text; a number given for one is written as the decimal it prints as.
+- The client's methods may be called from many threads. The token shows in no repr.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from tacit.answers import Answer
+from tacit.calls import Body, Caller, path, some
+from tacit.exports import FORMATS, iterate_lines, write_file
+from tacit.payload import Progress, Source, payload
+from tacit.transport import Call, Document, Parameters, new_key
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tacit.paillier.encoding import Values
+
+
+class Client(Caller):
+    """A caller of one Tacit service, under one token."""
+
+    # Who I am, and who else there is
+
+    def get_me(self) -> Document:
+        """Return the caller: id, organisation, role, rights."""
+        return self._get("/v1/me")
+
+    def create_principal(self, name: str, role: str, *, idempotency_key: str | None = None, **more: Any) -> Document:
+        """Make a principal: owner (by an operator), partner, analyst, service, auditor."""
+        return self._post("/v1/principals", {"name": name, "role": role, **more}, idempotency_key)
+
+    def list_principals(self) -> Iterator[Document]:
+        """Yield the principals of the organisation."""
+        return self._pages("/v1/principals")
+
+    def delete_principal(self, principal: str) -> None:
+        """Disable a principal and its tokens."""
+        self._delete(path("/v1/principals", principal))
+
+    def create_token(self, principal: str, *, idempotency_key: str | None = None, **more: Any) -> Document:
+        """Make a token, shown in this reply and never again; `expires_at`, `scopes` as the service knows them."""
+        return self._post(path("/v1/principals", principal, "tokens"), more, idempotency_key)
+
+    def delete_token(self, principal: str, token: str) -> None:
+        """Revoke a token by its public id."""
+        self._delete(path("/v1/principals", principal, "tokens", token))
+
+    # Populations: who the people are, and how much may be told about them
+
+    def create_population(
+        self, name: str, *, unit: str, accounting: str, total: Body, idempotency_key: str | None = None, **more: Any
+    ) -> Document:
+        """Declare a population, its unit of privacy and its total budget, such as `{"epsilon": "10"}`."""
+        body = {"name": name, "unit": unit, "accounting": accounting, "total": _money(total), **more}
+        return self._post("/v1/populations", body, idempotency_key)
+
+    def list_populations(self) -> Iterator[Document]:
+        """Yield the populations that the caller may see."""
+        return self._pages("/v1/populations")
+
+    def get_population(self, population: str) -> Document:
+        """Return a population."""
+        return self._get(path("/v1/populations", population))
+
+    def update_population(self, population: str, changes: Body, *, if_match: str | None = None) -> Document:
+        """Raise the total (`{"total": …, "reason": …}`): a new promise, audited, shown in later certificates."""
+        return self._patch(path("/v1/populations", population), changes, if_match)
+
+    def set_allowance(self, population: str, principal: str, **allowance: Any) -> Document | None:
+        """Give an analyst a part of the budget, such as `epsilon="2"`."""
+        return self._put(path("/v1/populations", population, "allowances", principal), _money(allowance))
+
+    def budget(self, population: str) -> Document:
+        """Return total, spent and what is left."""
+        return self._get(path("/v1/populations", population, "budget"))
+
+    def ledger(self, population: str) -> Iterator[Document]:
+        """Yield the entries of the ledger: what was paid, and what left unprotected."""
+        return self._pages(path("/v1/populations", population, "ledger"))
+
+    def pseudonymize(self, population: str, items: Iterable[Body], *, identifier: str) -> Document:
+        """Return the datasets' pseudonyms of `[{"reference", "text"}]`, identifiers of the named kind."""
+        body = {"identifier": identifier, "items": [dict(item) for item in items]}
+        return self._verb(path("/v1/populations", population) + ":pseudonymize", body)
+
+    # Datasets, grants, uploads, rows
+
+    def create_dataset(self, body: Body, *, idempotency_key: str | None = None) -> Document:
+        """Declare a dataset: name, population, max_rows, schema, policy, privacy_unit."""
+        return self._post("/v1/datasets", dict(body), idempotency_key)
+
+    def list_datasets(self) -> Iterator[Document]:
+        """Yield the datasets that the caller may see."""
+        return self._pages("/v1/datasets")
+
+    def get_dataset(self, dataset: str) -> Document:
+        """Return schema, policy and public bounds; no counts."""
+        return self._get(path("/v1/datasets", dataset))
+
+    def update_dataset(self, dataset: str, changes: Body, *, if_match: str | None = None) -> Document:
+        """Change what may still be changed; `if_match` is the `etag` of the document that was read."""
+        return self._patch(path("/v1/datasets", dataset), changes, if_match)
+
+    def delete_dataset(self, dataset: str, *, if_match: str | None = None) -> None:
+        """Delete a dataset; what was spent on it stays spent."""
+        self._delete(path("/v1/datasets", dataset), if_match)
+
+    def put_grant(self, dataset: str, principal: str, rights: Sequence[str], **more: Any) -> Document | None:
+        """Set the rights of a principal on a dataset."""
+        return self._put(path("/v1/datasets", dataset, "grants", principal), {"rights": list(rights), **more})
+
+    def delete_grant(self, dataset: str, principal: str) -> None:
+        """Take all rights of a principal on a dataset."""
+        self._delete(path("/v1/datasets", dataset, "grants", principal))
+
+    def upload(
+        self,
+        dataset: str,
+        source: Source,
+        *,
+        media_type: str | None = None,
+        encoding: str | None = None,
+        mode: str | None = None,
+        on_error: str | None = None,
+        null: Sequence[str] | None = None,
+        delimiter: str | None = None,
+        progress: Progress | None = None,
+        idempotency_key: str | None = None,
+    ) -> Document:
+        """Send a path, bytes, a binary file, a pandas DataFrame or a pyarrow Table; return the report with its signed receipt."""
+        body = payload(source, media_type=media_type, encoding=encoding)
+        call = Call(
+            method="POST",
+            path=path("/v1/datasets", dataset, "uploads"),
+            params={"mode": mode, "on_error": on_error, "null": list(null) if null else None, "delimiter": delimiter},
+            headers=body.headers(),
+            key=idempotency_key or new_key(),
+            repeatable=body.rewinds,
+            body=lambda: body.pieces(progress),
+        )
+        return some(self._transport.send(call))
+
+    def list_uploads(self, dataset: str) -> Iterator[Document]:
+        """Yield the uploads of a dataset."""
+        return self._pages(path("/v1/datasets", dataset, "uploads"))
+
+    def get_upload(self, dataset: str, upload: str) -> Document:
+        """Return an upload's state, per-column report and receipt."""
+        return self._get(path("/v1/datasets", dataset, "uploads", upload))
+
+    def export_rows(
+        self,
+        dataset: str,
+        to: "str | os.PathLike[str] | BinaryIO",
+        *,
+        purpose: str,
+        format: str | None = None,  # noqa: A002 - the API's own word
+        open: Sequence[str] = (),  # noqa: A002 - the API's own word
+    ) -> int:
+        """Write the rows to a path (its suffix says the format) or a binary file. An unprotected release (soundness R6)."""
+        named = Path(to).suffix.lstrip(".") if isinstance(to, str | os.PathLike) else ""
+        with self._transport.stream(self._export(dataset, purpose, format or FORMATS.get(named, "csv"), open)) as reply:
+            return write_file(reply.iter_bytes(), to)
+
+    def iterate_rows(self, dataset: str, *, purpose: str, open: Sequence[str] = ()) -> Iterator[dict[str, Any]]:  # noqa: A002
+        """Yield the rows one by one as they stream in. An unprotected release (soundness R6)."""
+        with self._transport.stream(self._export(dataset, purpose, FORMATS["jsonl"], open)) as reply:
+            yield from iterate_lines(reply.iter_bytes())
+
+    def export_frame(self, dataset: str, *, purpose: str, open: Sequence[str] = ()) -> "pd.DataFrame":  # noqa: A002
+        """Return the rows as a pandas frame. An unprotected release (soundness R6)."""
+        import io
+
+        from tacit.frames import from_parquet
+
+        whole = io.BytesIO()
+        self.export_rows(dataset, whole, purpose=purpose, format=FORMATS["parquet"], open=open)
+        whole.seek(0)
+        return from_parquet(whole)
+
+    # Questions
+
+    def price(self, dataset: str, question: Body, **more: Any) -> Document:
+        """Return plan, cost and expected error of a question; nothing is spent."""
+        return self._verb(path("/v1/datasets", dataset, "queries") + ":price", _question(question, more))
+
+    def ask(self, dataset: str, question: Body, *, idempotency_key: str | None = None, **more: Any) -> Answer:
+        """Ask, pay, and return the answer; `epsilon="0.5"` may stand beside the question."""
+        body = _question(question, more)
+        return Answer(self._post(path("/v1/datasets", dataset, "queries"), body, idempotency_key))
+
+    def get_answer(self, dataset: str, answer: str) -> Answer:
+        """Return an answer given before."""
+        return Answer(self._get(path("/v1/datasets", dataset, "queries", answer)))
+
+    def list_answers(self, dataset: str) -> Iterator[Document]:
+        """Yield the answers given on a dataset."""
+        return self._pages(path("/v1/datasets", dataset, "queries"))
+
+    # Tallies
+
+    def create_tally(self, body: Body, *, idempotency_key: str | None = None) -> Document:
+        """Open a tally: name, population, public_key, measures, roster, minimum, deadline, noise."""
+        return self._post("/v1/tallies", dict(body), idempotency_key)
+
+    def list_tallies(self) -> Iterator[Document]:
+        """Yield the tallies that the caller may see."""
+        return self._pages("/v1/tallies")
+
+    def get_tally(self, tally: str) -> Document:
+        """Return a tally's definition and state."""
+        return self._get(path("/v1/tallies", tally))
+
+    def contribute(
+        self, tally: str, values: "Values", *, fingerprint: str, replaces: str | None = None, idempotency_key: str | None = None
+    ) -> Document:
+        """Encrypt `values` to the key whose fingerprint the key owner told you, and send them; the plain values stay here."""
+        from tacit import tallies
+
+        definition = self.get_tally(tally)
+        key = tallies.checked_key(definition, fingerprint=fingerprint)
+        return self.send_contribution(
+            tally, tallies.contribution(definition, values, key=key, replaces=replaces), idempotency_key=idempotency_key
+        )
+
+    def send_contribution(self, tally: str, body: Body, *, idempotency_key: str | None = None) -> Document:
+        """Send ciphertexts made elsewhere: `{"key_id", "ciphertexts", "replaces"}`."""
+        return self._post(path("/v1/tallies", tally, "contributions"), dict(body), idempotency_key)
+
+    def get_contribution(self, tally: str, contribution: str) -> Document:
+        """Return the receipt of one's own contribution."""
+        return self._get(path("/v1/tallies", tally, "contributions", contribution))
+
+    def close_tally(self, tally: str, *, idempotency_key: str | None = None) -> Document:
+        """Close a tally; once."""
+        return self._post(path("/v1/tallies", tally) + ":close", {}, idempotency_key)
+
+    def get_sum(self, tally: str) -> Document:
+        """Return the encrypted total: the same bytes every time."""
+        return self._get(path("/v1/tallies", tally, "sum"))
+
+    # Keys for microservices and recipients
+
+    def create_key(self, name: str, *, idempotency_key: str | None = None, **more: Any) -> Document:
+        """Make a named key, or register a recipient's public key (`kind`, `public_key`)."""
+        return self._post("/v1/keys", {"name": name, **more}, idempotency_key)
+
+    def list_keys(self) -> Iterator[Document]:
+        """Yield the named keys; never their material."""
+        return self._pages("/v1/keys")
+
+    def delete_key(self, name: str) -> None:
+        """Delete a named key: what it encrypted can't be read any more."""
+        self._delete(path("/v1/keys", name))
+
+    def encrypt(self, key: str, items: Iterable[Body]) -> Document:
+        """Encrypt up to 10,000 `{"reference", "text" or "bytes", "associated_data"}`; order kept, errors per item."""
+        return self._verb(path("/v1/keys", key) + ":encrypt", {"items": [dict(item) for item in items]})
+
+    def decrypt(self, key: str, items: Iterable[Body]) -> Document:
+        """Decrypt up to 10,000 `{"reference", "ciphertext", "associated_data"}`."""
+        return self._verb(path("/v1/keys", key) + ":decrypt", {"items": [dict(item) for item in items]})
+
+    # Proof and record
+
+    def signing_keys(self) -> Document:
+        """Return the service's public signing keys (JWKS): pin them, then verify offline."""
+        return self._get("/v1/signing-keys")
+
+    def audit(self) -> Iterator[Document]:
+        """Yield the audit log."""
+        return self._pages("/v1/audit")
+
+    def _export(self, dataset: str, purpose: str, form: str, opened: Sequence[str]) -> Call:
+        params: Parameters = {"purpose": purpose, "format": form, "open": list(opened) or None}
+        # Every try is a release of its own in the ledger: it is not repeated behind the caller's back.
+        return Call(method="GET", path=path("/v1/datasets", dataset, "rows"), params=params, repeatable=False)
+
+
+def _money(amounts: Body) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, int | float) else value for name, value in amounts.items()}
+
+
+def _question(question: Body, more: Body) -> dict[str, Any]:
+    body = {**question, **more}
+    return {**body, **_money({name: body[name] for name in ("epsilon", "within", "confidence") if name in body})}

@@ -1,0 +1,143 @@
+"""What is uploaded: a path, bytes, an open file, a pandas frame or a pyarrow table, as a body that can be sent again.
+
+Invariants
+- The media type is stated by the caller or by the file's name (`people.csv.gz`: text/csv, gzip); never guessed from content.
+- What can be rewound is read twice: once for its `Content-Digest` (RFC 9530, sha-256, over the bytes as sent), then to send it.
+  What can't (a pipe) is sent once, without digest and without retries.
+- Memory: one piece of 1 MiB at a time; a frame is written as Parquet in memory first.
+"""
+
+import hashlib
+import io
+import os
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, BinaryIO, Union, cast
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tacit.frames import Table
+
+Source = Union[str, "os.PathLike[str]", bytes, BinaryIO, "pd.DataFrame", "Table"]
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes sent so far and their number, None where it is not known."""
+
+PARQUET = "application/vnd.apache.parquet"
+MEDIA_TYPES = {
+    ".csv": "text/csv",
+    ".ndjson": "application/x-ndjson",
+    ".jsonl": "application/x-ndjson",
+    ".json": "application/json",
+    ".parquet": PARQUET,
+    ".pq": PARQUET,
+}
+ENCODINGS = {".gz": "gzip", ".zst": "zstd"}
+PIECE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """A body with its headers. `size` and `digest` are None for what can't be rewound."""
+
+    media_type: str
+    encoding: str | None
+    size: int | None
+    digest: str | None
+    opened: Callable[[], BinaryIO]
+    closes: bool
+
+    @property
+    def rewinds(self) -> bool:
+        """Say whether it can be sent again."""
+        return self.digest is not None
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that describe the body."""
+        described = {"Content-Type": self.media_type}
+        if self.encoding:
+            described["Content-Encoding"] = self.encoding
+        if self.digest is not None:
+            described["Content-Digest"] = self.digest
+            described["Content-Length"] = str(self.size)
+        return described
+
+    def pieces(self, progress: Progress | None) -> Iterator[bytes]:
+        """Yield the body from its beginning, telling `progress`."""
+        sent = 0
+        for piece in _pieces(self.opened(), closes=self.closes):
+            yield piece
+            sent += len(piece)
+            if progress is not None:
+                progress(sent, self.size)
+
+
+def payload(source: Source, *, media_type: str | None = None, encoding: str | None = None) -> Payload:
+    """Make a body of `source`; ValueError where its media type is not known."""
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        found_type, found_encoding = described_by_name(path.name)
+        return _rewinding(lambda: path.open("rb"), media_type or found_type, encoding or found_encoding, closes=True)
+    if isinstance(source, bytes | bytearray | memoryview):
+        raw = bytes(source)
+        return _rewinding(lambda: io.BytesIO(raw), media_type, encoding, closes=True)
+    if hasattr(source, "read"):
+        return _of_file(cast("BinaryIO", source), media_type, encoding)
+    from tacit.frames import to_parquet
+
+    written = to_parquet(source)
+    return _rewinding(lambda: io.BytesIO(written), PARQUET, None, closes=True)
+
+
+def described_by_name(name: str) -> tuple[str | None, str | None]:
+    """Return media type and content encoding that a file's name states."""
+    path = PurePath(name.lower())
+    encoding = ENCODINGS.get(path.suffix)
+    return MEDIA_TYPES.get(PurePath(path.stem).suffix if encoding else path.suffix), encoding
+
+
+def _of_file(file: BinaryIO, media_type: str | None, encoding: str | None) -> Payload:
+    name = getattr(file, "name", "")
+    found_type, found_encoding = described_by_name(name) if isinstance(name, str) else (None, None)
+    media_type, encoding = media_type or found_type, encoding or found_encoding
+    if not (hasattr(file, "seekable") and file.seekable()):
+        return Payload(
+            media_type=_required(media_type), encoding=encoding, size=None, digest=None, opened=lambda: file, closes=False
+        )
+    start = file.tell()
+
+    def again() -> BinaryIO:
+        file.seek(start)
+        return file
+
+    return _rewinding(again, media_type, encoding, closes=False)
+
+
+def _rewinding(opened: Callable[[], BinaryIO], media_type: str | None, encoding: str | None, *, closes: bool) -> Payload:
+    media_type = _required(media_type)
+    digest, size = hashlib.sha256(), 0
+    for piece in _pieces(opened(), closes=closes):
+        digest.update(piece)
+        size += len(piece)
+    text = f"sha-256=:{b64encode(digest.digest()).decode('ascii')}:"
+    return Payload(media_type=media_type, encoding=encoding, size=size, digest=text, opened=opened, closes=closes)
+
+
+def _pieces(file: BinaryIO, *, closes: bool) -> Iterator[bytes]:
+    try:
+        while piece := file.read(PIECE):
+            if not isinstance(piece, bytes):
+                raise TypeError("open the file in binary mode")
+            yield piece
+    finally:
+        if closes:
+            file.close()
+
+
+def _required(media_type: str | None) -> str:
+    if media_type is None:
+        known = ", ".join(sorted(MEDIA_TYPES))
+        raise ValueError(f"say media_type=, or use a file name that ends in one of {known} (and .gz or .zst)")
+    return media_type
