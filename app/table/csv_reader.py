@@ -1,0 +1,112 @@
+"""CSV to batches of declared columns, as a stream (RFC 4180 with a choice of delimiter).
+
+- The file is cut into pieces of whole rows (`csv_rows`), each parsed at once: memory is two pieces, and no thread reads ahead.
+- Cells are cut by Arrow as bytes, never guessed at; `convert` gives them their declared types (threat I10).
+- An empty unquoted cell and a stated null marker are null, `""` is empty text. Blank lines are no rows; in a table of one
+  column they are a null, because nothing else could mean it.
+- Ragged rows (threat I9) and stray quotes are reported by row number; rows count from 1, without header and blank lines.
+- Faults of one file come together: reading goes on after the first, without yielding, until a hundred or the end.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from app.errors import TooLarge
+from app.table.arrow import csv, pa
+from app.table.convert import Converter
+from app.table.csv_rows import RowCutter
+from app.table.header import check_names, read_header
+from app.table.limits import Faults, Limits
+from app.table.schema import Schema
+from app.table.source import Tap, parsing
+
+_PIECE = 2 << 20
+DELIMITERS = (",", ";", "\t", "|")
+_HEADER = b"header\n"  # stands in for the header that is read beforehand, so that Arrow does not take a BOM in data for its own
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What a caller may say about a CSV file; nothing of it is sniffed."""
+
+    delimiter: str = ","
+    null_markers: tuple[str, ...] = ()
+
+
+def read_csv(tap: Tap, *, schema: Schema, limits: Limits, dialect: Dialect) -> Iterator[pa.RecordBatch]:
+    """Yield batches in the schema's column order; raise `RowsRefused` with the faults of all rows at the end."""
+    names = read_header(tap, limits=limits, delimiter=dialect.delimiter)
+    check_names(names, schema, limits)
+    cutter = RowCutter(delimiter=dialect.delimiter, longest=limits.row_bytes)
+    parser = _Parser(names, dialect)
+    converters = [Converter(column, cell_bytes=limits.cell_bytes) for column in schema.columns]
+    faults, before = Faults(), 0
+    for piece in _pieces(tap, cutter):
+        with parsing("CSV"):
+            table, ragged = parser.parse(piece)
+        rows = table.num_rows + len(ragged)
+        if before + rows > limits.rows:
+            raise TooLarge("The upload has more rows than are accepted; send it in parts.")
+        sound = table.slice(0, ragged[0] - 1 if ragged else rows - cutter.broken)
+        columns = [each.convert(_cells(sound, each.column.name), before=before, faults=faults) for each in converters]
+        if cutter.broken:
+            faults.add("stray-quote", row=before + rows)
+        for row in ragged:
+            if not cutter.broken or row < rows:
+                faults.add("ragged", row=before + row)
+        if ragged or cutter.broken or faults.full:
+            break
+        before += rows
+        if rows and not faults:
+            yield pa.RecordBatch.from_arrays(columns, names=schema.names)
+    faults.raise_if_any()
+
+
+def _pieces(tap: Tap, cutter: RowCutter) -> Iterator[bytes]:
+    """Give the body in pieces of whole rows."""
+    while not cutter.broken and (chunk := tap.read(_PIECE)):
+        if rows := cutter.feed(chunk):
+            yield rows
+    if not cutter.broken and (last := cutter.finish()):
+        yield last
+
+
+class _Parser:
+    """Arrow's parser, set to cut pieces into cells of bytes and to guess nothing."""
+
+    def __init__(self, names: list[str], dialect: Dialect) -> None:
+        self._ragged: list[int] = []
+        self._names = names
+        self._parse = csv.ParseOptions(
+            delimiter=dialect.delimiter,
+            newlines_in_values=True,
+            ignore_empty_lines=len(names) > 1,
+            invalid_row_handler=self._note,
+        )
+        self._convert = csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.binary()),
+            null_values=["", *dialect.null_markers],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            check_utf8=False,
+        )
+
+    def parse(self, piece: bytes) -> tuple[pa.Table, list[int]]:
+        """Return the piece's sound rows, and the numbers of its rows with too few or too many cells."""
+        self._ragged.clear()
+        block = _HEADER + piece
+        options = csv.ReadOptions(use_threads=False, block_size=len(block), column_names=self._names, skip_rows=1)
+        table = csv.read_csv(pa.BufferReader(block), options, self._parse, self._convert)
+        return table, self._ragged
+
+    def _note(self, row: Any) -> str:
+        """Note a ragged row (Arrow counts the header as 1); Arrow's own error would quote it, so it is told to go on."""
+        self._ragged.append(row.number - 1)
+        return "skip"
+
+
+def _cells(table: pa.Table, name: str) -> pa.Array:
+    """Return a column as one array; a piece was parsed as one block, so nothing is copied."""
+    column = table.column(name)
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
