@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 
-Value: TypeAlias = "int | str"
+Value: TypeAlias = int | str
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ def _declared(column: StoredColumn) -> Sequence[int] | None:
 
 def _months(first: int, last: int) -> Sequence[int]:
     """Return the first days of the months from `first` to `last`, as days since 1970."""
-    days = []
+    days: list[int] = []
     month = (_EPOCH + timedelta(days=first)).replace(day=1)
     end = _EPOCH + timedelta(days=last)
     while month <= end and len(days) <= MAX_CELLS:

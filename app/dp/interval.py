@@ -31,7 +31,7 @@ class Estimate:
     low: str
     high: str
 
-    def as_json(self) -> dict[str, str | None | list[str]]:
+    def as_json(self) -> dict[str, str | list[str] | None]:
         """Return the number as an answer shows it."""
         return {"value": self.value, "interval": [self.low, self.high]}
 
@@ -83,8 +83,8 @@ def mean(s1: int, s2: int, *, half: int, lower: int, upper: int, unit: Fraction,
         return Estimate(None, decimal_text(lower * unit), decimal_text(upper * unit))
 
     def at(above: int, below: int) -> Fraction:
-        above, below = max(above, 0), max(below, 0)
-        return (lower + Fraction((upper - lower) * above, above + below)) * unit * 10**places
+        share = Fraction(max(above, 0), max(above, 0) + max(below, 0))
+        return (lower + (upper - lower) * share) * unit * Fraction(10) ** places
 
     low, high = math.floor(at(s1 - half, s2 + half)), math.ceil(at(s1 + half, s2 - half))
     texts = [decimal_text(Fraction(number, 10**places)) for number in (round(at(s1, s2)), low, high)]
@@ -92,7 +92,7 @@ def mean(s1: int, s2: int, *, half: int, lower: int, upper: int, unit: Fraction,
 
 
 def significant(value: Fraction, *, digits: int = 6) -> str:
-    """Write a positive number with at most `digits` significant digits, rounded up, without an exponent: for plans, not answers."""
+    """Write a positive number with at most `digits` significant digits, rounded up, no exponent: for plans, not answers."""
     if value == 0:
         return "0"
     places = max(0, digits - 1 - math.floor(math.log10(float(value))))

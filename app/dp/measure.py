@@ -81,7 +81,7 @@ class Measure:
             "derivation": self.shape.derivation,
             "epsilon": decimal_text(self.epsilon),
             **self.noise_json(source),
-            "coverage": interval.significant(self.coverage, digits=4),
+            "coverage": decimal_text(Fraction(int(self.coverage * 10**6), 10**6)),
         }
         if mean:
             return body | {"expected_error": None, "half_width_times_count": decimal_text(self.half_width * unit)}

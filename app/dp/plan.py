@@ -5,7 +5,7 @@ deadline are functions of the question and the public schema alone (soundness R1
 
 Invariants
 - Removing one unit, all its rows in all uploads, changes the exact integers of a measure by at most `sensitivity` in L1
-  (soundness R2, R7): a person keeps at most L∞ rows in each of at most L0 cells, and each row adds at most the derivation's bound.
+  (soundness R2, R7): a person keeps at most L∞ rows in each of at most L0 cells, a row adds at most the derivation's bound.
 - ε is split in equal parts rounded down; each part's mechanism costs at most its part (R10); entries add (R15).
 - The mean releases S1 = Σ(x − l) and S2 = Σ(u − x) with joint L1 (u − l)·L∞·L0 (R11).
 - Numbers are multiples of a public unit; a scale out of the sampler's range is refused here (R9), never after the debit.
@@ -26,7 +26,7 @@ from app.dp.deadline import deadline_milliseconds
 from app.dp.domain import Key, cell_count, keys_of
 from app.dp.measure import Measure, Shape, missing_bounds, shape_of
 from app.dp.public import ROW_UID, PublicTable, Unit
-from app.dp.query import Query
+from app.dp.query import Kind, Query
 from app.errors import Fault
 from app.noise.sampler import Sampler
 
@@ -53,6 +53,13 @@ class Plan:
     def cells(self) -> int:
         """Return how many groups are answered."""
         return cell_count(self.keys)
+
+    @property
+    def value_columns(self) -> tuple[tuple[str, bool], ...]:
+        """Return the columns that aggregates read, sorted, and whether their values matter or only their nulls."""
+        read = {measure.shape.aggregate.column for measure in self.measures}
+        valued = {measure.shape.aggregate.column for measure in self.measures if measure.shape.aggregate.kind is not Kind.COUNT}
+        return tuple((name, name in valued) for name in sorted(name for name in read if name is not None))
 
     def words(self) -> list[str]:
         """Tell the plan in sentences."""
@@ -149,7 +156,8 @@ def _words(plan: Plan) -> list[str]:
     if plan.keys:
         names = ", ".join(key.column for key in plan.keys)
         sentences.append(
-            f"Grouped by {names}: all {plan.cells} declared groups are answered; rows whose key is null or not declared are dropped."
+            f"Grouped by {names}: all {plan.cells} declared groups are answered; "
+            "rows whose key is null or not declared are in none of them."
         )
     sentences += [measure.words(plan.source) for measure in plan.measures]
     sentences.append(f"Cost: epsilon {plan.cost.as_json()['epsilon']}, whatever the data.")

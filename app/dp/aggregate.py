@@ -1,0 +1,128 @@
+"""Exact integer aggregates over row groups: bounded, clamped, added up without a float.
+
+Promise: the same integers whatever the order of uploads, row groups and batches (soundness R7, R9; threat D14).
+
+Invariants
+- Rows are bounded once for all aggregates of the question, after the condition (R7); a null uses its person's quota (R8).
+- Values are clamped to the plan's bounds: a value out of bounds counts as the bound (threat D8).
+- Sums are added in int64 where the plan's range and the number of rows prove that nothing overflows, else in two halves; totals
+  are Python integers (R9, threat D15).
+- Memory: the rows that pass and count, about 40 bytes each, plus one row group; one person's million rows shrink on the way.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.dp.bounding import Flags, Rows, bound, merge
+from app.dp.measure import Shape
+from app.dp.plan import Plan
+from app.dp.query import Kind
+from app.dp.rows import RowGroup, select
+
+_BOUND_EVERY = 2_000_000  # pending rows that are bounded before more are read
+
+
+def aggregate(row_groups: Iterable[RowGroup], *, plan: Plan, bounding_key: bytes) -> tuple[tuple[int, ...], ...]:
+    """Return the exact integers of the plan's statistics, one tuple a statistic, one integer a cell.
+
+    `row_groups` hold the columns that `plan.opens` names; `bounding_key` is the population's, used for nothing else.
+    """
+    totals = [[0] * plan.cells for shape in _shapes(plan) for _ in range(shape.statistics)]
+    pending: list[Rows] = []
+    settled = 0
+    for group in row_groups:
+        rows = select(group, plan)
+        if plan.privacy_id is None:
+            _add(totals, _statistics(rows, plan))
+            continue
+        pending.append(rows)
+        if sum(map(len, pending)) - settled > max(_BOUND_EVERY, settled):
+            pending = [_bounded(pending, plan, bounding_key)]
+            settled = len(pending[0])
+    if pending:
+        _add(totals, _statistics(_bounded(pending, plan, bounding_key), plan))
+    return tuple(tuple(total) for total in totals)
+
+
+def _bounded(parts: list[Rows], plan: Plan, key: bytes) -> Rows:
+    limits = {"partitions": plan.partitions, "contributions": plan.contributions, "cells": plan.cells}
+    return bound(merge(parts), **limits, key=key, digest=plan.digest)
+
+
+def _shapes(plan: Plan) -> list[Shape]:
+    return [measure.shape for measure in plan.measures]
+
+
+def _add(totals: list[list[int]], more: list[list[int]]) -> None:
+    for total, part in zip(totals, more, strict=True):
+        total[:] = map(int.__add__, total, part)
+
+
+def _statistics(rows: Rows, plan: Plan) -> list[list[int]]:
+    """Return the exact statistics of bounded rows, in the plan's order."""
+    cells = _Cells.of(rows.cell, plan.cells)
+    place = {name: index for index, (name, _) in enumerate(plan.value_columns)}
+    statistics: list[list[int]] = []
+    for shape in _shapes(plan):
+        name = shape.aggregate.column
+        if name is None:
+            statistics.append(cells.count(None))
+            continue
+        values, valid = rows.values[place[name]], rows.valid[place[name]]
+        count = cells.count(valid)
+        if shape.aggregate.kind is Kind.COUNT or values is None:
+            statistics.append(count)
+            continue
+        above = cells.total(_above(values, valid, shape), largest=shape.upper - shape.lower)
+        if shape.aggregate.kind is Kind.SUM:
+            statistics.append([s + n * shape.lower for s, n in zip(above, count, strict=True)])
+        else:
+            below = [n * (shape.upper - shape.lower) - s for s, n in zip(above, count, strict=True)]
+            statistics += [above, below]
+    return statistics
+
+
+def _above(values: NDArray[np.int64], valid: Flags | None, shape: Shape) -> NDArray[np.int64]:
+    """Return clamp(x) − lower, never negative; 0 for null."""
+    above = np.clip(values, shape.lower, shape.upper) - shape.lower
+    return above if valid is None else np.where(valid, above, 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cells:
+    """Rows sorted by cell: where each cell starts and ends."""
+
+    order: NDArray[np.intp] | None  # None where there is one cell
+    ends: NDArray[np.intp]  # cells + 1 places
+
+    @classmethod
+    def of(cls, cell: NDArray[np.int16], cells: int) -> "_Cells":
+        if cells == 1:
+            return cls(None, np.array([0, len(cell)]))
+        sizes = np.bincount(cell, minlength=cells)
+        return cls(np.argsort(cell, kind="stable"), np.concatenate([[0], np.cumsum(sizes)]))
+
+    def count(self, flags: Flags | None) -> list[int]:
+        """Return how many rows, or set flags, each cell has."""
+        if flags is None:
+            return [int(size) for size in np.diff(self.ends)]
+        return self.total(flags.astype(np.int64), largest=1)
+
+    def total(self, values: NDArray[np.int64], *, largest: int) -> list[int]:
+        """Return the exact sum of non-negative values in each cell."""
+        if self.order is not None:
+            values = values[self.order]
+        if largest * max(len(values), 1) < 2**63:
+            return self._reduce(values)
+        high, low = self._reduce(values >> 31), self._reduce(values & (2**31 - 1))
+        return [(h << 31) + s for h, s in zip(high, low, strict=True)]
+
+    def _reduce(self, values: NDArray[np.int64]) -> list[int]:
+        sums = np.zeros(len(self.ends) - 1, dtype=np.int64)
+        filled = np.flatnonzero(np.diff(self.ends))
+        if len(filled):
+            sums[filled] = np.add.reduceat(values, self.ends[filled])
+        return [int(value) for value in sums]
