@@ -88,10 +88,18 @@ class Client(Caller):
         """Yield the entries of the ledger: what was paid, and what left unprotected."""
         return self._pages(path("/v1/populations", population, "ledger"))
 
-    def pseudonymize(self, population: str, items: Iterable[Body], *, identifier: str) -> Document:
-        """Return the datasets' pseudonyms of `[{"reference", "text"}]`, identifiers of the named kind."""
-        body = {"identifier": identifier, "items": [dict(item) for item in items]}
+    def pseudonymize(self, population: str, items: Iterable[Body], *, kind: str, country: str | None = None) -> Document:
+        """Return the datasets' pseudonyms of `[{"reference", "text"}]`, identifiers of the named kind (phones need a country)."""
+        body = {"kind": kind, "items": [dict(item) for item in items], **({"country": country} if country else {})}
         return self._verb(path("/v1/populations", population) + ":pseudonymize", body)
+
+    def put_population_grant(self, population: str, principal: str, rights: Sequence[str]) -> Document | None:
+        """Let a service pseudonymize as the population's datasets do."""
+        return self._put(path("/v1/populations", population, "grants", principal), {"rights": list(rights)})
+
+    def delete_population_grant(self, population: str, principal: str) -> None:
+        """Take all rights of a principal on a population."""
+        self._delete(path("/v1/populations", population, "grants", principal))
 
     # Datasets, grants, uploads, rows
 
@@ -270,6 +278,14 @@ class Client(Caller):
     def decrypt(self, key: str, items: Iterable[Body]) -> Document:
         """Decrypt up to 10,000 `{"reference", "ciphertext", "associated_data"}`."""
         return self._verb(path("/v1/keys", key) + ":decrypt", {"items": [dict(item) for item in items]})
+
+    def put_key_grant(self, key: str, principal: str, rights: Sequence[str]) -> Document | None:
+        """Let a service `encrypt` or `decrypt` under a key."""
+        return self._put(path("/v1/keys", key, "grants", principal), {"rights": list(rights)})
+
+    def delete_key_grant(self, key: str, principal: str) -> None:
+        """Take all rights of a principal on a key."""
+        self._delete(path("/v1/keys", key, "grants", principal))
 
     # Proof and record
 

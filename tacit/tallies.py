@@ -55,4 +55,4 @@ def opened(tally: Mapping[str, Any], total: Mapping[str, Any], *, key: "PrivateK
     if shown != key.public:
         raise WrongKey("the tally was made for another key")
     plaintexts = [key.decrypt(key.public.from_wire(text)) for text in total["ciphertexts"]]
-    return layout(tally, key.public).decode(plaintexts, contributions=int(total["contributions"]))
+    return layout(tally, key.public).decode(plaintexts, contributions=int(total["contributors"]))

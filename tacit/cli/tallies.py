@@ -85,7 +85,9 @@ def open_tally(tally: Tally, key: Key) -> None:
     for name, opened in tallies.opened(definition, total, key=own).items():
         rows += [(f"{name}[{i}]", bin_) for i, bin_ in enumerate(opened)] if isinstance(opened, tuple) else [(name, opened)]
     print_table(["measure", "total"], [(name, _exact(value)) for name, value in rows])
-    out.print(f"{total['contributions']} contributions.", markup=False)
+    out.print(f"{total['contributors']} contributors.", markup=False)
+    if total.get("warning"):
+        err.print(str(total["warning"]), markup=False)
 
 
 def _exact(value: Any) -> str:

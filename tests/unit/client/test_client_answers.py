@@ -102,12 +102,12 @@ def test_three_partners_contribute_and_the_key_owner_opens_the_total(client, ser
         [key.public.from_wire(text) for text in column] for column in zip(*(body["ciphertexts"] for body in sent), strict=True)
     ]
     total = {
-        "contributions": 3,
+        "contributors": 3,
         "ciphertexts": [key.public.to_wire(key.public.rerandomise(key.public.add(column))) for column in columns],
     }
     assert tallies.opened(tally, total, key=key) == {"ages": (4, 106), "revenue": Fraction("2.84")}
     with pytest.raises(TotalOutOfRange):
-        tallies.opened(tally, total | {"contributions": 1}, key=key)
+        tallies.opened(tally, total | {"contributors": 1}, key=key)
 
 
 def test_r39_nothing_is_sent_to_a_key_of_another_fingerprint(client, service, key, tally):
@@ -118,7 +118,7 @@ def test_r39_nothing_is_sent_to_a_key_of_another_fingerprint(client, service, ke
             client.contribute("t", {"revenue": 1, "ages": [1, 2]}, fingerprint=wrong)
     assert {seen.method for seen in service.seen} == {"GET"}
     with pytest.raises(tallies.WrongKey, match="another key"):
-        tallies.opened(tally, {"ciphertexts": [], "contributions": 0}, key=other)
+        tallies.opened(tally, {"ciphertexts": [], "contributors": 0}, key=other)
 
 
 def test_p10_a_weak_key_is_refused_on_this_side_too(client, service, key, tally):

@@ -193,9 +193,11 @@ def test_a_tally_from_key_to_total(run, service, tmp_path):
 
     pub = key.public
     sums = [pub.to_wire(pub.add([pub.from_wire(text) for text in pair])) for pair in zip(*sent, strict=True)]
-    service.on("GET", "/v1/tallies/t1/sum", body={"contributions": 2, "ciphertexts": sums})
-    shown = run("tally", "open", "q3", "--key", key_file).stdout
-    for expected in ("ages[0]", "4", "ages[1]", "2", "x", "4", "2 contributions."):
+    service.on("GET", "/v1/tallies/t1/sum", body={"contributors": 2, "ciphertexts": sums, "warning": "This total is exact."})
+    result = run("tally", "open", "q3", "--key", key_file)
+    assert "exact" in result.stderr
+    shown = result.stdout
+    for expected in ("ages[0]", "4", "ages[1]", "2", "x", "4", "2 contributors."):
         assert expected in shown
     service.on("POST", "/v1/tallies/t1:close", body={"state": "closed"})
     assert json.loads(run("tally", "close", "q3").stdout) == {"state": "closed"}
