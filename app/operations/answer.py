@@ -12,6 +12,7 @@ Invariants
 - The reply leaves at the plan's deadline, a function of public facts; repeats wait as long (R20).
 """
 
+import hashlib
 import json
 import time
 from concurrent.futures import Future
@@ -23,11 +24,12 @@ from typing import Any
 from app.clock import new_id, rfc3339
 from app.crypto import aead
 from app.dp import budget, json_form
-from app.dp.mechanism import release
-from app.dp.aggregate import aggregate
+from app.dp.aggregate import RowGroupOf, aggregate
+from app.dp.mechanism import present, release
 from app.dp.plan import Plan, plan
 from app.dp.public import PublicTable, Unit
-from app.errors import BudgetExhausted, Forbidden, NotFound, QueryFailed, StillComputing, TacitError, Unavailable
+from app.dp.query import Query
+from app.errors import BudgetExhausted, Forbidden, IdempotencyInProgress, NotFound, QueryFailed, StillComputing, Unavailable
 from app.operations import access, audit, keychain, opened
 from app.operations.authority import believe
 from app.operations.datasets import definition
@@ -60,8 +62,8 @@ def price_query(desk: Desk, caller: Caller, dataset_id: str, body: dict[str, Any
         row = access.dataset(desk, tx, caller, dataset_id, access.QUERY)
         population = access.population(desk, tx, caller, row.population_id)
         left = remaining(desk, tx, population, caller.id)
-    planned = _plan(desk, row, population, body)
-    return {**planned.as_json(), "words": planned.words(), "remaining": left}
+    _, planned = _plan(desk, row, population, body)
+    return {**planned.as_json(), "remaining": left}
 
 
 def ask(desk: Desk, caller: Caller, dataset_id: str, body: dict[str, Any], *, claim: Claim | None) -> dict[str, Any]:
@@ -72,8 +74,7 @@ def ask(desk: Desk, caller: Caller, dataset_id: str, body: dict[str, Any], *, cl
         row = access.dataset(desk, tx, caller, dataset_id, access.QUERY)
         population = access.population(desk, tx, caller, row.population_id)
         _refuse_recipients(desk, tx, caller, row)
-    planned = _plan(desk, row, population, body)
-    names = [selected["as"] for selected in json_form_names(body, planned)]
+    query, planned = _plan(desk, row, population, body)
     due = began + planned.deadline / 1000
     paid = _pay(desk, caller, row, population, planned, claim)
     if paid.lease_id is not None:
@@ -81,7 +82,7 @@ def ask(desk: Desk, caller: Caller, dataset_id: str, body: dict[str, Any], *, cl
         _await(desk, computing, due)
     entry = _answered(desk, paid.entry_id, due)
     _wait(desk, due)
-    return _reply(desk, caller, population, entry, names=names, repeated=paid.repeated)
+    return _reply(desk, caller, population, entry, query=query, repeated=paid.repeated)
 
 
 def get_answer(desk: Desk, caller: Caller, dataset_id: str, answer_id: str) -> dict[str, Any]:
@@ -95,7 +96,9 @@ def get_answer(desk: Desk, caller: Caller, dataset_id: str, answer_id: str) -> d
         raise NotFound("There is no such answer.")
     if entry.state != "answered":
         raise StillComputing("The answer is paid for and not ready.", retry_after=GRID)
-    return _reply(desk, caller, population, entry, names=None, repeated=True)
+    asked = {**json.loads(entry.question or "{}"), "epsilon": budget.decimal(budget.from_units(entry.epsilon))}
+    query = json_form.read(asked, public_table(row, population), cap=budget.from_units(entry.epsilon))
+    return _reply(desk, caller, population, entry, query=query, repeated=True)
 
 
 def list_answers(desk: Desk, caller: Caller, dataset_id: str, *, after: str, limit: int) -> dict[str, Any]:
@@ -111,10 +114,10 @@ def list_answers(desk: Desk, caller: Caller, dataset_id: str, *, after: str, lim
     return {"items": items, "next_cursor": entries[-1].id if len(entries) == limit else None}
 
 
-def _plan(desk: Desk, row: tables.Dataset, population: tables.Population, body: dict[str, Any]) -> Plan:
+def _plan(desk: Desk, row: tables.Dataset, population: tables.Population, body: dict[str, Any]) -> tuple[Query, Plan]:
     table = public_table(row, population)
     query = json_form.read(body, table, cap=desk.rules.max_epsilon)
-    return plan(query, table, sampler=desk.sampler(), cap=desk.rules.max_epsilon)
+    return query, plan(query, table, sampler=desk.sampler(), cap=desk.rules.max_epsilon)
 
 
 def public_table(row: tables.Dataset, population: tables.Population) -> PublicTable:
@@ -139,7 +142,9 @@ def _refuse_recipients(desk: Desk, tx: Transaction, caller: Caller, row: tables.
         return
     grant = access.grant_of(desk, tx, caller, row.id)
     if grant is None or grant.override_reason is None:
-        raise Forbidden("You received rows of this population, so its answers would tell you more than they claim; ask the owner.")
+        raise Forbidden(
+            "You received rows of this population, so its answers would tell you more than they claim; ask the owner."
+        )
 
 
 def _pay(
@@ -150,10 +155,7 @@ def _pay(
     now, lease_id, entry_id = desk.clock.now(), new_id(), new_id()
     with desk.database.write() as tx:
         version = opened.pin(desk, tx, row)
-        question_key = aead.context("tacit/question/1", row.id, version.id, planned.digest).hex()
-        import hashlib
-
-        question_key = hashlib.sha256(bytes.fromhex(question_key)).hexdigest()
+        question_key = hashlib.sha256(aead.context("tacit/question/1", row.id, version.id, planned.digest)).hexdigest()
         if claim is not None:
             _claim(desk, tx, caller, claim)
         known = populations.paid(tx, question_key, epsilon)
@@ -190,8 +192,6 @@ def _pay(
 
 def _claim(desk: Desk, tx: Transaction, caller: Caller, claim: Claim) -> None:
     """Bind the key to this request; the question itself finds its own answer again, so only the binding is kept."""
-    from app.errors import IdempotencyInProgress
-
     try:
         begin(desk, tx, caller, claim)
     except IdempotencyInProgress:
@@ -202,7 +202,9 @@ def _debit(desk: Desk, tx: Transaction, caller: Caller, population: tables.Popul
     """Take the cost from the population's total and from the caller's allowance, both or neither."""
     present = access.population(desk, tx, caller, population.id)
     if not populations.spend_total(tx, present.id, epsilon=epsilon, total=present.total_epsilon):
-        raise BudgetExhausted("The population's total does not cover this question; ask at a smaller ε, or ask its owner to raise it.")
+        raise BudgetExhausted(
+            "The population's total does not cover this question; ask at a smaller ε, or ask its owner to raise it."
+        )
     _spend_allowance(desk, tx, caller, present.id, epsilon)
 
 
@@ -222,9 +224,9 @@ def _compute(desk: Desk, caller: Caller, planned: Plan, paid: _Paid, population_
     assert paid.lease_id is not None  # noqa: S101  only the holder of the lease computes
     try:
         key = keychain.purpose_key(desk, keychain.BOUNDING, organisation=caller.organisation, scope=population_id)
-        groups = opened.row_groups(desk, paid.version, planned.opens)
-        exact = aggregate(groups, planned, key)
-        answer = {**release(exact, planned, desk.sampler()), "released_at": rfc3339(desk.clock.now())}
+        groups = (RowGroupOf(one.columns, one.rows) for one in opened.row_groups(desk, paid.version, planned.opens))
+        exact = aggregate(groups, plan=planned, bounding_key=key)
+        answer = {"release": release(exact, plan=planned, sampler=desk.sampler()), "released_at": rfc3339(desk.clock.now())}
         sealed = aead.seal(_answer_key(desk), json.dumps(answer).encode(), _answer_context(paid.entry_id))
         with desk.database.write() as tx:
             populations.answered(tx, paid.entry_id, lease_id=paid.lease_id, answer=sealed, now=desk.clock.now())
@@ -266,9 +268,10 @@ def _wait(desk: Desk, due: float) -> None:
 
 
 def _reply(
-    desk: Desk, caller: Caller, population: tables.Population, entry: tables.LedgerEntry, *, names: list[str] | None, repeated: bool
+    desk: Desk, caller: Caller, population: tables.Population, entry: tables.LedgerEntry, *, query: Query, repeated: bool
 ) -> dict[str, Any]:
-    body = _opened_answer(desk, entry)
+    kept = _opened_answer(desk, entry)
+    body = {**present(kept["release"], query), "released_at": kept["released_at"]}
     with desk.database.read() as tx:
         left = remaining(desk, tx, population, caller.id)
         releases = populations.unprotected_releases(tx, population.id)

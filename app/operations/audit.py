@@ -10,8 +10,8 @@ from typing import Any
 from app.clock import rfc3339
 from app.crypto import prf
 from app.operations.access import require_role
-from app.operations.keychain import system_key
 from app.operations.desk import AUDITOR, Caller, Desk
+from app.operations.keychain import system_key
 from app.store import audit
 from app.store.engine import Transaction
 from app.store.tables import AuditEntry

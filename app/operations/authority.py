@@ -10,8 +10,8 @@ from typing import TypeVar
 from app.clock import rfc3339
 from app.crypto import prf
 from app.errors import Integrity
-from app.operations.keychain import system_key
 from app.operations.desk import Desk
+from app.operations.keychain import system_key
 from app.store.tables import Authenticated
 
 AUTHORITY = "authority"

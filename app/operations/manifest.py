@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from app.crypto import prf
 from app.errors import Integrity
 from app.operations.authority import AUTHORITY, believe
-from app.operations.keychain import system_key
 from app.operations.desk import Desk
+from app.operations.keychain import system_key
 from app.store import datasets, tables
 from app.store.engine import Transaction
 

@@ -18,8 +18,8 @@ from typing import Any
 
 from app.crypto import aead, prf
 from app.errors import IdempotencyConflict, IdempotencyInProgress, SecretAlreadyShown
-from app.operations.keychain import system_key
 from app.operations.desk import Caller, Desk
+from app.operations.keychain import system_key
 from app.store import keys
 from app.store.engine import Transaction, insert_new
 from app.store.tables import IdempotencyRecord

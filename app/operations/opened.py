@@ -14,6 +14,14 @@ from app.table.chunk import open_column
 
 
 @dataclass(frozen=True, slots=True)
+class OpenGroup:
+    """One row group, unsealed: Arrow arrays by column name, and how many rows they have."""
+
+    columns: dict[str, Any]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Version:
     """A dataset's rows as they were pinned: later uploads do not show."""
 
@@ -37,12 +45,12 @@ def pin(desk: Desk, tx: Transaction, dataset: tables.Dataset) -> Version:
     return Version(head.data_version, dataset, manifests)
 
 
-def row_groups(desk: Desk, version: Version, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Give each row group as {column: Arrow array}; each is fetched in a short snapshot of its own."""
+def row_groups(desk: Desk, version: Version, columns: Sequence[str]) -> Iterator[OpenGroup]:
+    """Give each row group in turn, fetched in a short snapshot of its own; `columns` are stored columns or the row uid."""
     keychain.hold_kek_of(desk, version.dataset.organisation_id)
     for one in version.manifests:
         for ordinal, group in enumerate(one.groups):
-            yield _open_group(desk, version.dataset, one, ordinal, group, columns)
+            yield OpenGroup(_open_group(desk, version.dataset, one, ordinal, group, columns), group.rows)
 
 
 def _open_group(

@@ -7,7 +7,6 @@ Invariants
 """
 
 import json
-from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -16,7 +15,7 @@ from app.dp import budget
 from app.errors import Conflict, Fault, Forbidden, Invalid, NameTaken, NotFound, PreconditionFailed
 from app.operations import access, audit, keychain
 from app.operations.authority import believe, restamp, stamp
-from app.operations.desk import ANALYST, AUDITOR, OPERATOR, OWNER, SERVICE, Caller, Desk
+from app.operations.desk import ANALYST, AUDITOR, OPERATOR, OWNER, Caller, Desk
 from app.operations.once import Claim, once
 from app.store import grants, populations, tables
 from app.store.engine import Transaction

@@ -16,8 +16,8 @@ from app.errors import Forbidden, Invalid, NameTaken, NotFound, Unauthenticated
 from app.operations import audit
 from app.operations.access import require_role
 from app.operations.authority import believe, restamp, stamp
-from app.operations.keychain import new_kek, system_key
 from app.operations.desk import ANALYST, OPERATOR, OWNER, PARTNER, SERVICE, Caller, Desk
+from app.operations.keychain import new_kek, system_key
 from app.operations.once import Claim, once
 from app.store import grants, tables
 from app.store.engine import Transaction

@@ -12,15 +12,15 @@ from app.clock import new_id
 from app.crypto import contexts, prf
 from app.crypto.keyring import Keyring
 from app.deidentification.apply import TechniqueKeys, apply
-from app.deidentification.policy import Policy
+from app.deidentification.policy import PSEUDONYM, Policy
 from app.dp.public import ROW_UID
-from app.errors import Integrity, NotFound
+from app.errors import NotFound
 from app.operations import keychain
 from app.operations.authority import believe
-from app.operations.desk import Desk
 from app.operations.datasets import definition
+from app.operations.desk import Desk
+from app.operations.manifest import Group, Manifest
 from app.store import keys, tables
-from app.store.engine import Transaction
 from app.table.arrow import pa
 from app.table.chunk import ChunkContext, seal_column
 from app.table.schema import Schema, StoredColumn
@@ -75,13 +75,26 @@ class Protection:
             ),
             organisation=self.dataset.organisation_id,
         )
-        chunks = []
-        for ordinal_of_column, (name, array) in enumerate(self._columns(kept)):
-            place = chunk_context(
-                self.dataset, self.upload_id, ordinal, 1, ordinal_of_column, name, array, self.dataset.version, data_key_id
-            )
-            chunks.append(seal_column(data_key, array, place))
-        return SealedGroup(ordinal, batch.num_rows, data_key_id, wrapped, tuple(chunks), report)
+        chunks = tuple(
+            seal_column(data_key, array, self._place(ordinal, place, name, array, data_key_id))
+            for place, (name, array) in enumerate(self._columns(kept))
+        )
+        return SealedGroup(ordinal, batch.num_rows, data_key_id, wrapped, chunks, report)
+
+    def _place(self, ordinal: int, place: int, name: str, array: Any, data_key_id: str) -> ChunkContext:
+        return ChunkContext(
+            organisation=self.dataset.organisation_id,
+            dataset=self.dataset.id,
+            upload=self.upload_id,
+            row_group=ordinal,
+            generation=1,
+            column=place,
+            name=name,
+            arrow_type=str(array.type),
+            schema_version=self.dataset.version,
+            rows=len(array),
+            data_key_id=data_key_id,
+        )
 
     def _columns(self, kept: Any) -> list[tuple[str, Any]]:
         columns = [(column.name, kept.column(index)) for index, column in enumerate(self.stored)]
@@ -101,3 +114,56 @@ def stored_names(dataset: tables.Dataset) -> tuple[str, ...]:
     schema, policy = definition(dataset)
     names = tuple(column.name for column in policy.stored(schema))
     return (*names, ROW_UID) if has_uids(dataset) else names
+
+
+def technique_keys(desk: Desk, dataset: tables.Dataset) -> TechniqueKeys:
+    """Return what the dataset's techniques need: pseudonym keys by identifier kind, named keys, recipients' public keys."""
+    schema, policy = definition(dataset)
+    organisation, population = dataset.organisation_id, dataset.population_id
+    population_key = keychain.purpose_key(desk, keychain.PSEUDONYMS, organisation=organisation, scope=population)
+    kinds = {column.identifier for column in schema.columns if column.identifier is not None}
+    return TechniqueKeys(
+        organisation=organisation,
+        dataset=dataset.id,
+        pseudonyms={kind: prf.pseudonym_key(population_key, population=population, kind=kind) for kind in kinds},
+        named={name: _named(desk, organisation, name) for name in set(policy.key_names().values())},
+        recipients={name: _recipient(desk, organisation, name) for name in set(policy.recipient_names().values())},
+    )
+
+
+def stored_context(dataset: tables.Dataset, one: Manifest, ordinal: int, group: Group, place: int) -> ChunkContext:
+    """Return the context that a stored chunk was sealed under."""
+    schema, policy = definition(dataset)
+    stored = policy.stored(schema)
+    arrow_type = stored[place].arrow_type if place < len(stored) else PSEUDONYM
+    return ChunkContext(
+        organisation=dataset.organisation_id,
+        dataset=dataset.id,
+        upload=one.upload,
+        row_group=ordinal,
+        generation=one.generation,
+        column=place,
+        name=one.columns[place],
+        arrow_type=arrow_type,
+        schema_version=one.schema_version,
+        rows=group.rows,
+        data_key_id=group.data_key_id,
+    )
+
+
+def _named(desk: Desk, organisation: str, name: str) -> tuple[bytes, int]:
+    row = _key_row(desk, organisation, name)
+    key = keychain.purpose_key(desk, keychain.NAMED, organisation=organisation, scope=row.id)
+    return key, desk.keyring.purpose_versions(keychain.NAMED, organisation=organisation, scope=row.id)[-1]
+
+
+def _recipient(desk: Desk, organisation: str, name: str) -> RecipientPublicKey:
+    return RecipientPublicKey.from_json(json.loads(_key_row(desk, organisation, name).public_key or "{}"))
+
+
+def _key_row(desk: Desk, organisation: str, name: str) -> tables.NamedKey:
+    with desk.database.read() as tx:
+        row = keys.named(tx, organisation, name)
+    if row is None:
+        raise NotFound("A key or a recipient that the policy names is gone.")
+    return believe(desk, row)

@@ -4,9 +4,9 @@ Promise: what `write()` commits is on the disk; what fails inside it is gone who
 
 Invariants
 - `read()` is a snapshot that never blocks a writer (SQLite: deferred in WAL; PostgreSQL: REPEATABLE READ, READ ONLY).
-- `write()` takes one lock in the process, then `BEGIN IMMEDIATE` (SQLite) or READ COMMITTED (PostgreSQL). SQLite's own lock is not
-  fair: without ours, writers starve. It waits at most `patience` seconds, then says `Unavailable`.
-- SQLite runs with WAL, `synchronous=FULL`, `secure_delete` and foreign keys; PostgreSQL with `lock_timeout` and `statement_timeout`.
+- `write()` takes one lock in the process, then `BEGIN IMMEDIATE` (SQLite) or READ COMMITTED (PostgreSQL). SQLite's own lock is
+  not fair: without ours, writers starve. It waits at most `patience` seconds, then says `Unavailable`.
+- SQLite runs with WAL, `synchronous=FULL`, `secure_delete` and foreign keys; PostgreSQL with lock and statement timeouts.
 - No parameter of a statement reaches an error text or a log (`hide_parameters=True`).
 - No parsing, hashing, sealing or network happens inside `write()`; what it holds stays under 32 MB.
 """

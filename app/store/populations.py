@@ -1,7 +1,7 @@
 """Populations, allowances and the ledger: money for privacy, moved by conditional updates only.
 
-Promise: whoever races, no more is spent than the verified total and allowance (threat D1): each limit binds inside one UPDATE whose
-row count says whether it held. Read, check and update let 70 of 10 through under eight processes; this form exactly 10.
+Promise: whoever races, no more is spent than the verified total and allowance (threat D1): each limit binds inside one UPDATE
+whose row count says whether it held. Read, check and update let 70 of 10 through under eight processes; this form exactly 10.
 """
 
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ def entry(tx: Transaction, entry_id: str) -> LedgerEntry | None:
 
 
 def paid(tx: Transaction, question_key: str, epsilon: int) -> LedgerEntry | None:
-    """Return the entry that already paid at least `epsilon` for this question on this version: answered before pending, dearest first."""
+    """Return the entry that paid at least `epsilon` for this question on this version: answered before pending, dearest first."""
     wanted = sa.select(LedgerEntry).where(LedgerEntry.question_key == question_key, LedgerEntry.epsilon >= epsilon)
     return tx.scalars(wanted.order_by(LedgerEntry.state, LedgerEntry.epsilon.desc()).limit(1)).first()
 

@@ -1,0 +1,140 @@
+"""The operator's commands: `python -m app init | serve | migrate | token | organisation | openapi | verify-audit`.
+
+What shows a secret shows it once, on standard output; everything else speaks on standard error.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.clock import SystemClock
+from app.crypto import root_key
+from app.crypto.keyring import Keyring
+from app.errors import Sealed, TacitError
+from app.main import close_desk, create_app, desk_over, open_desk, read_root_key
+from app.operations import audit, keychain, principals
+from app.settings import Settings
+from app.store import grants, schema
+from app.store.engine import Database
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@cli.command()
+def init(
+    organisation: Annotated[str, typer.Option(help="Name of the first organisation.")] = "default",
+    operator: Annotated[str, typer.Option(help="Name of its operator.")] = "operator",
+) -> None:
+    """Make root key, tables, keys and the first operator; print the operator's token, once."""
+    settings = Settings()
+    settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if settings.root_key is None and not settings.root_key_path().exists():
+        root_key.create_root_key_file(settings.root_key_path())
+        print(f"root key: {settings.root_key_path()} (keep a copy apart from the database)", file=sys.stderr)
+    database, keyring = Database(settings.database()), Keyring(read_root_key(settings))
+    schema.migrate(database)
+    try:
+        keychain.load(database, keyring)
+    except Sealed as missing:
+        if "no keys yet" not in missing.detail:
+            raise
+        with database.write() as tx:
+            keychain.lay(tx, keyring, SystemClock())
+    _found(settings, database, keyring, organisation, operator)
+
+
+@cli.command("organisation")
+def new_organisation(name: str, operator: Annotated[str, typer.Option()] = "operator") -> None:
+    """Make another organisation with its operator; print the operator's token, once."""
+    settings = Settings()
+    database, keyring = Database(settings.database()), Keyring(read_root_key(settings))
+    keychain.load(database, keyring)
+    _found(settings, database, keyring, name, operator)
+
+
+@cli.command()
+def token(organisation: str, operator: str = "operator") -> None:
+    """Make a new token for an operator who lost the last one; print it, once."""
+    desk = open_desk(Settings(), clock=SystemClock())
+    with desk.database.write() as tx:
+        home = grants.organisation_named(tx, organisation)
+        found = None if home is None else grants.principal_named(tx, home.id, operator)
+        if found is None or found.role != "operator":
+            raise typer.BadParameter("There is no such operator.")
+        made = principals.add_token(desk, tx, found, scopes=[])
+    print(made.reveal())
+    close_desk(desk)
+
+
+@cli.command()
+def migrate(revision: str = "head") -> None:
+    """Bring the database to this version's tables."""
+    database = Database(Settings().database())
+    schema.migrate(database, revision)
+    print("The database is up to date." if revision == "head" else f"The database stands at {revision}.", file=sys.stderr)
+
+
+@cli.command()
+def serve() -> None:
+    """Serve the API on TACIT_HOST and TACIT_PORT until told to stop; SIGTERM drains."""
+    import uvicorn
+
+    settings = Settings()
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=30,
+    )
+
+
+@cli.command()
+def openapi(path: Annotated[Path | None, typer.Argument(help="Where to write; standard output without it.")] = None) -> None:
+    """Write the OpenAPI document."""
+    from app.api.application import document
+
+    text = document()
+    if path is None:
+        sys.stdout.write(text)
+    else:
+        path.write_text(text, encoding="utf-8")
+
+
+@cli.command("verify-audit")
+def verify_audit(organisation: str) -> None:
+    """Check an organisation's audit log; name the first entry that does not follow."""
+    desk = open_desk(Settings(), clock=SystemClock())
+    with desk.database.read() as tx:
+        home = grants.organisation_named(tx, organisation)
+    if home is None:
+        raise typer.BadParameter("There is no such organisation.")
+    bad = audit.first_bad(desk, home.id)
+    close_desk(desk)
+    print(json.dumps({"organisation": organisation, "first_bad": bad}))
+    raise typer.Exit(0 if bad is None else 1)
+
+
+def _found(settings: Settings, database: Database, keyring: Keyring, organisation: str, operator: str) -> None:
+    desk = desk_over(settings, database, keyring, SystemClock())
+    _, made = principals.found_organisation(desk, name=organisation, operator=operator)
+    print(made.reveal())
+    close_desk(desk)
+
+
+def main() -> None:
+    """Run a command; a refusal is one sentence on standard error and exit code 1."""
+    try:
+        cli()
+    except TacitError as refused:
+        print(refused.detail, file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Builds the service: the only place that sees everything.
+
+`create_app(settings)` opens the database, the keys and the noise, and hands them to the operations as one `Desk`; imports of the
+heavy libraries wait for the first request that needs them, so that the process is ready within two seconds.
+"""
+
+import functools
+import importlib
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from fractions import Fraction
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from app.clock import Clock, SystemClock
+from app.crypto import root_key
+from app.crypto.keyring import Keyring
+from app.crypto.signing import Signer
+from app.errors import Sealed
+from app.noise.sampler import Sampler
+from app.operations import keychain
+from app.operations.desk import Desk, Rules
+from app.settings import Settings
+from app.store import schema
+from app.store.engine import Database
+
+_SAMPLERS = {"opendp": ("app.noise.opendp_source", "OpenDP"), "diffprivlib": ("app.noise.diffprivlib_source", "Diffprivlib")}
+
+
+def create_app(settings: Settings | None = None, *, clock: Clock | None = None) -> FastAPI:
+    """Return the service, ready to be served."""
+    from app.api.application import build
+
+    settings = settings or Settings()
+    desk = open_desk(settings, clock=clock or SystemClock())
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        from app.operations.ingest import sweep
+
+        sweep(desk, alone=desk.database.embedded)
+        yield
+        close_desk(desk)
+
+    return build(
+        desk, lifespan=lifespan, max_upload_bytes=settings.max_upload_bytes, stalled_after=settings.stalled_upload_seconds
+    )
+
+
+def open_desk(settings: Settings, *, clock: Clock) -> Desk:
+    """Open database and keys; `Sealed` or `Unavailable` say what to do when something is missing."""
+    database = Database(settings.database())
+    schema.check_revision(database)
+    keyring = Keyring(read_root_key(settings))
+    keychain.load(database, keyring)
+    return desk_over(settings, database, keyring, clock)
+
+
+def desk_over(settings: Settings, database: Database, keyring: Keyring, clock: Clock) -> Desk:
+    """Lay everything on the desk."""
+    spool = settings.folder / "spool" if database.embedded else Path(tempfile.gettempdir()) / f"tacit-spool-{os.getuid()}"
+    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Desk(
+        database=database,
+        keyring=keyring,
+        signer=Signer(keyring.purpose_key("signing", organisation=keychain.SYSTEM, scope="")),
+        clock=clock,
+        sampler=functools.partial(_sampler, settings.noise),
+        rules=Rules(
+            max_upload_bytes=settings.max_upload_bytes,
+            max_decoded_bytes=settings.max_decoded_bytes,
+            max_epsilon=Fraction(settings.max_epsilon),
+            wait_for_deadline=settings.answer_deadline == "on",
+            shared_answers=settings.answers == "shared",
+            paillier_minimum_bits=settings.paillier_minimum_bits,
+        ),
+        spool_folder=spool,
+        workers=ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2), thread_name_prefix="tacit-worker"),
+    )
+
+
+def close_desk(desk: Desk) -> None:
+    """Let running work end and close the database."""
+    desk.workers.shutdown(wait=True)
+    desk.database.close()
+
+
+def read_root_key(settings: Settings) -> bytes:
+    """Return the root key from the environment or its file."""
+    if settings.root_key is not None:
+        return root_key.parse_root_key(settings.root_key.get_secret_value())
+    if not settings.root_key_path().exists():
+        raise Sealed(f"There is no root key at {settings.root_key_path()}: run `python -m app init`, or set TACIT_ROOT_KEY.")
+    return root_key.read_root_key_file(settings.root_key_path())
+
+
+@functools.lru_cache(maxsize=2)
+def _sampler(name: str) -> Sampler:
+    module, source = _SAMPLERS[name]
+    sampler: Sampler = getattr(importlib.import_module(module), source)()
+    return sampler
