@@ -77,19 +77,18 @@ def merge(parts: Sequence[Rows]) -> Rows:
 
 def bound(rows: Rows, *, partitions: int, contributions: int, cells: int, key: bytes, digest: bytes) -> Rows:
     """Return the rows that count: L0 = `partitions`, L∞ = `contributions`; `key` is the population's, `digest` the plan's."""
-    order, person = _several(rows.person, at_most=contributions if cells == 1 else min(partitions, contributions))
+    order, who, person = _several(rows.person, at_most=contributions if cells == 1 else min(partitions, contributions))
     if not len(order):
         return rows
-    pair_order = _sort_within(person, rows.cell[order], cells=cells)
-    order, person = order[pair_order], person[pair_order]
+    together = _sort_within(person, rows.cell[order], cells=cells)
+    order, who, person = order[together], who[together], person[together]
     cell = rows.cell[order]
     first = _starts(person, cell)
     pair = np.cumsum(first) - 1
-    dropped = _surplus_cells(rows, order[first], person[first], partitions, _subkey(key, digest, b"g"))[pair]
+    dropped = _surplus_cells(who[first], cell[first], person[first], partitions, _subkey(key, digest, b"g"))[pair]
     crowded = (np.bincount(pair)[pair] > contributions) & ~dropped
-    chosen = order[crowded]
-    marks = _prf(_subkey(key, digest, b"r"), _message(rows.person[chosen], rows.cell[chosen], rows.uid[chosen]))
-    uid = rows.uid[chosen]
+    uid = rows.uid[order[crowded]]
+    marks = _prf(_subkey(key, digest, b"r"), _message(who[crowded], cell[crowded], uid))
     dropped[crowded] = _beyond(pair[crowded], marks, (uid[:, 0], uid[:, 1]), keep=contributions)
     kept = np.ones(len(rows), dtype=np.bool_)
     kept[order[dropped]] = False
@@ -105,8 +104,8 @@ def _join(arrays: Sequence[Any], parts: Sequence[Rows], *, fill: int) -> Any:
     )  # fmt: skip
 
 
-def _several(person: Halves, *, at_most: int) -> tuple[Places, Places]:
-    """Return the places of the rows whose person has more than `at_most` rows, person by person, and each one's person number.
+def _several(person: Halves, *, at_most: int) -> tuple[Places, Halves, Places]:
+    """Return the places of the rows whose person has more than `at_most` rows, person by person, with their ids and numbers.
 
     One sort of (a mix of the 16 bytes, cut to 64 − b bits) ‖ (place, b bits) brings equal persons together; runs where the cut
     mixed two persons are sorted again by all 16 bytes.
@@ -121,21 +120,28 @@ def _several(person: Halves, *, at_most: int) -> tuple[Places, Places]:
     several[1:] |= alike
     several[:-1] |= alike
     order = (packed[several] & np.uint64((1 << bits) - 1)).astype(np.int64)
-    order = _untangle(person, order, run[several])
-    number = np.cumsum(_starts(person[order, 0], person[order, 1])) - 1
-    many = np.bincount(number)[number] > at_most if len(order) else np.zeros(0, dtype=np.bool_)
-    return order[many], number[many]
+    who = person[order]
+    if not len(order):
+        return order, who, order
+    starts = _starts(who[:, 0], who[:, 1])
+    run = run[several]
+    if (starts[1:] & (run[1:] == run[:-1])).any():
+        order = _untangle(who, order, run, starts)
+        who = person[order]
+        starts = _starts(who[:, 0], who[:, 1])
+    number = np.cumsum(starts) - 1
+    many = np.bincount(number)[number] > at_most
+    return order[many], who[many], number[many]
 
 
-def _untangle(person: Halves, order: Places, run: Halves) -> Places:
+def _untangle(who: Halves, order: Places, run: Halves, starts: Flags) -> Places:
     """Sort by all 16 bytes inside the runs that hold more than one person."""
-    differ = (person[order[1:]] != person[order[:-1]]).any(axis=1)
-    mixed = np.unique(run[1:][differ & (run[1:] == run[:-1])])
-    if len(mixed):
-        inside = np.flatnonzero(np.isin(run, mixed))
-        some = order[inside]
-        order[inside] = some[np.lexsort((person[some, 1], person[some, 0], run[inside]))]
-    return order
+    mixed = np.unique(run[1:][starts[1:] & (run[1:] == run[:-1])])
+    inside = np.flatnonzero(np.isin(run, mixed))
+    again = inside[np.lexsort((who[inside, 1], who[inside, 0], run[inside]))]
+    sorted_order = order.copy()
+    sorted_order[inside] = order[again]
+    return sorted_order
 
 
 def _sort_within(person: Places, cell: NDArray[np.int16], *, cells: int) -> Places:
@@ -151,12 +157,11 @@ def _sort_within(person: Places, cell: NDArray[np.int16], *, cells: int) -> Plac
     return packed & ((1 << bits) - 1)
 
 
-def _surplus_cells(rows: Rows, place: Places, person: Places, partitions: int, key: str) -> Flags:
-    """Flag the (person, cell) pairs beyond each person's `partitions` cells of smallest PRF; one row stands for a pair."""
+def _surplus_cells(who: Halves, cell: NDArray[np.int16], person: Places, partitions: int, key: str) -> Flags:
+    """Flag the (person, cell) pairs beyond each person's `partitions` cells of smallest PRF; arrays hold one entry a pair."""
     surplus = np.bincount(person)[person] > partitions
-    some = place[surplus]
-    marks = _prf(key, _message(rows.person[some], rows.cell[some]))
-    surplus[surplus] = _beyond(person[surplus], marks, (rows.cell[some],), keep=partitions)
+    marks = _prf(key, _message(who[surplus], cell[surplus]))
+    surplus[surplus] = _beyond(person[surplus], marks, (cell[surplus],), keep=partitions)
     return surplus
 
 
