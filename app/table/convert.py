@@ -89,13 +89,13 @@ class Converter:
         return text.cast(pa.int64()) if _is_numeric(text) else None
 
     def _decimals(self, text: pa.Array) -> pa.Array | None:
-        places, unit = self._scale
+        places, unit = self.scale
         if not _is_numeric(text) or places > _MAX_PLACES or unit not in INT64:
             return None
         return decimal_steps(text.cast(pa.decimal128(38, places)), unit)
 
     @cached_property
-    def _scale(self) -> tuple[int, int]:
+    def scale(self) -> tuple[int, int]:
         """Return the step's decimal places, and the step in units of the last of them."""
         step = self.column.step
         if step is None or (places := decimal_places(step)) is None:

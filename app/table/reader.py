@@ -7,6 +7,7 @@
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO, cast
 
 from app.errors import Fault, Invalid, UnsupportedType
 from app.table.arrow import pa
@@ -14,8 +15,9 @@ from app.table.csv_reader import DELIMITERS, Dialect, read_csv
 from app.table.json_reader import read_json
 from app.table.json_rows import array, lines
 from app.table.limits import Limits
+from app.table.parquet_reader import read_parquet
 from app.table.schema import Schema
-from app.table.source import Readable, open_text
+from app.table.source import Readable, Seekable, open_text
 
 CSV = "text/csv"
 JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
@@ -53,6 +55,12 @@ def read(
     elif kind == JSON:
         tap = open_text(source, content_encoding=content_encoding, cap=limits.decoded_bytes)
         batches = read_json(array(tap, limits), schema=schema, limits=limits, null_markers=markers)
+    elif kind == PARQUET and content_encoding in {None, "", "identity"}:
+        if not isinstance(source, Seekable):
+            raise TypeError("Parquet is read from a source that seeks")
+        batches = read_parquet(cast("BinaryIO", source), schema=schema, limits=limits, null_markers=markers)
+    elif kind == PARQUET:
+        raise UnsupportedType("Parquet compresses its own pages; send it without a Content-Encoding.")
     else:
         raise UnsupportedType("This media type is not read; send text/csv, application/x-ndjson, application/json or Parquet.")
     yield from _row_groups(batches, limits)

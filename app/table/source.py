@@ -9,7 +9,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from app.errors import Fault, Invalid, TooLarge, UnsupportedType
 from app.table.arrow import pa
@@ -35,6 +35,15 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Return at most `size` bytes, fewer only when fewer are at hand."""
+        ...
+
+
+@runtime_checkable
+class Seekable(Protocol):
+    """A source that can be read out of order, as Parquet must be."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move and return the new position."""
         ...
 
 
