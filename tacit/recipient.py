@@ -186,7 +186,8 @@ def _kem(document: Mapping[str, Any]) -> Kem:
 
 
 def _bytes(document: Mapping[str, Any], name: str) -> bytes:
+    value = document.get(name)
     try:
-        return base64url.decode(document[name])
-    except (KeyError, TypeError, ValueError):
+        return base64url.decode(value if isinstance(value, str) else "=")
+    except ValueError:
         raise NotAKey(f"The member {name} is not base64url.") from None
