@@ -46,9 +46,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
         yield
         close_desk(desk)
 
-    return build(
-        desk, lifespan=lifespan, max_upload_bytes=settings.max_upload_bytes, stalled_after=settings.stalled_upload_seconds
-    )
+    return build(desk, lifespan=lifespan, stalled_after=settings.stalled_upload_seconds)
 
 
 def open_desk(settings: Settings, *, clock: Clock) -> Desk:

@@ -24,11 +24,12 @@ from typing import Any
 from app.clock import new_id, rfc3339
 from app.crypto import aead
 from app.dp import budget, json_form
-from app.dp.aggregate import RowGroupOf, aggregate
+from app.dp.aggregate import aggregate
 from app.dp.mechanism import present, release
 from app.dp.plan import Plan, plan
 from app.dp.public import PublicTable, Unit
 from app.dp.query import Query
+from app.dp.rows import RowGroup
 from app.errors import BudgetExhausted, Forbidden, IdempotencyInProgress, NotFound, QueryFailed, StillComputing, Unavailable
 from app.operations import access, audit, keychain, opened
 from app.operations.authority import believe
@@ -39,6 +40,7 @@ from app.operations.once import Claim, begin
 from app.operations.populations import remaining
 from app.store import populations, tables
 from app.store.engine import Transaction, insert_new
+from app.table.exact import decimal_text
 
 LEASE = timedelta(seconds=120)
 GRID = 10  # seconds: a late answer is fetched on this grid
@@ -96,7 +98,7 @@ def get_answer(desk: Desk, caller: Caller, dataset_id: str, answer_id: str) -> d
         raise NotFound("There is no such answer.")
     if entry.state != "answered":
         raise StillComputing("The answer is paid for and not ready.", retry_after=GRID)
-    asked = {**json.loads(entry.question or "{}"), "epsilon": budget.decimal(budget.from_units(entry.epsilon))}
+    asked = {**json.loads(entry.question or "{}"), "epsilon": decimal_text(budget.from_units(entry.epsilon))}
     query = json_form.read(asked, public_table(row, population), cap=budget.from_units(entry.epsilon))
     return _reply(desk, caller, population, entry, query=query, repeated=True)
 
@@ -110,7 +112,7 @@ def list_answers(desk: Desk, caller: Caller, dataset_id: str, *, after: str, lim
         entries = populations.ledger(
             tx, row.population_id, principal_id=own, after=after, limit=limit, dataset_id=row.id, kind="answer"
         )
-    items = [_listed(desk, entry) for entry in entries if entry.state == "answered"]
+    items = [_listed(entry) for entry in entries if entry.state == "answered"]
     return {"items": items, "next_cursor": entries[-1].id if len(entries) == limit else None}
 
 
@@ -224,7 +226,7 @@ def _compute(desk: Desk, caller: Caller, planned: Plan, paid: _Paid, population_
     assert paid.lease_id is not None  # noqa: S101  only the holder of the lease computes
     try:
         key = keychain.purpose_key(desk, keychain.BOUNDING, organisation=caller.organisation, scope=population_id)
-        groups = (RowGroupOf(one.columns, one.rows) for one in opened.row_groups(desk, paid.version, planned.opens))
+        groups = (RowGroup(one.rows, one.columns) for one in opened.row_groups(desk, paid.version, planned.opens))
         exact = aggregate(groups, plan=planned, bounding_key=key)
         answer = {"release": release(exact, plan=planned, sampler=desk.sampler()), "released_at": rfc3339(desk.clock.now())}
         sealed = aead.seal(_answer_key(desk), json.dumps(answer).encode(), _answer_context(paid.entry_id))
@@ -282,14 +284,14 @@ def _reply(
         "question": json.loads(entry.question or "{}"),
         "unit": population.unit,
         **body,
-        "paid": {"epsilon": budget.decimal(budget.from_units(entry.epsilon))},
+        "paid": {"epsilon": decimal_text(budget.from_units(entry.epsilon))},
     }
     certificate = desk.signer.sign(
         "release-certificate",
         {
             **answer,
             "population": population.id,
-            "total": {"epsilon": budget.decimal(budget.from_units(population.total_epsilon))},
+            "total": {"epsilon": decimal_text(budget.from_units(population.total_epsilon))},
             "earlier_totals": json.loads(population.earlier_totals),
             "unprotected_releases_so_far": releases,
         },
@@ -298,12 +300,12 @@ def _reply(
     return {**answer, "cost": {"epsilon": cost}, "remaining": left, "repeated": repeated, "certificate": certificate}
 
 
-def _listed(desk: Desk, entry: tables.LedgerEntry) -> dict[str, Any]:
+def _listed(entry: tables.LedgerEntry) -> dict[str, Any]:
     return {
         "id": entry.id,
         "version": entry.data_version,
         "question": json.loads(entry.question or "{}"),
-        "cost": {"epsilon": budget.decimal(budget.from_units(entry.epsilon))},
+        "cost": {"epsilon": decimal_text(budget.from_units(entry.epsilon))},
         "answered_at": None if entry.answered_at is None else rfc3339(entry.answered_at),
     }
 

@@ -7,7 +7,7 @@ Promises
 - The whole upload or nothing: readers see only what the head names, which changes in the last transaction (threat I15).
 - What was refused leaves no trace; what was acknowledged is on the disk (promise 5).
 - Nothing unsealed touches the disk, and memory holds a few row groups whatever the size.
-- The same Idempotency-Key with the same bytes gives the same receipt and no new rows; with other bytes it is refused (threat I14).
+- The same Idempotency-Key with the same bytes gives the same receipt and no new rows; other bytes are refused (threat I14).
 """
 
 import json

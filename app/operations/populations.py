@@ -19,6 +19,7 @@ from app.operations.desk import ANALYST, AUDITOR, OPERATOR, OWNER, Caller, Desk
 from app.operations.once import Claim, once
 from app.store import grants, populations, tables
 from app.store.engine import Transaction
+from app.table.exact import decimal_text
 
 UNITS = ("person", "row", "contributor")
 LARGEST_TOTAL = Fraction(10**6)
@@ -98,7 +99,7 @@ def update_population(
         earlier = [*json.loads(row.earlier_totals), _earlier(desk, row, reason)]
         row.earlier_totals, row.total_epsilon = json.dumps(earlier), epsilon
         restamp(desk, row)
-        audit.note(desk, tx, caller, "update_population", row.id, total=budget.decimal(budget.from_units(epsilon)))
+        audit.note(desk, tx, caller, "update_population", row.id, total=decimal_text(budget.from_units(epsilon)))
         return shown(row)
 
 
@@ -122,7 +123,7 @@ def set_allowance(desk: Desk, caller: Caller, population_id: str, principal_id: 
             believe(desk, row).epsilon = amount
             restamp(desk, row)
         audit.note(desk, tx, caller, "set_allowance", population.id, principal=principal.id)
-        spent = budget.decimal(budget.from_units(row.spent_epsilon))
+        spent = decimal_text(budget.from_units(row.spent_epsilon))
         return {"population": population.id, "principal": principal.id, "epsilon": epsilon, "spent": {"epsilon": spent}}
 
 
@@ -237,4 +238,4 @@ def _amount(text: str, pointer: str) -> int:
 
 
 def _decimal(units: int) -> str:
-    return budget.decimal(budget.from_units(units))
+    return decimal_text(budget.from_units(units))

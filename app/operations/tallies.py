@@ -44,8 +44,8 @@ from tacit.paillier.encoding import BadMeasure, Layout, Measure
 from tacit.paillier.public import PublicKey
 
 WARNING = (
-    "This total is exact. A key owner who adds contributors of its own, or compares successive tallies, can learn one contributor's"
-    " numbers; and the service with the key owner learns the same."
+    "This total is exact. A key owner who adds contributors of its own, or compares successive tallies, can learn one"
+    " contributor's numbers; and the service with the key owner learns the same."
 )
 
 

@@ -1,0 +1,41 @@
+"""The application: the edge with every router on it. One router per noun; nothing here decides anything."""
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import Lifespan
+
+from app.api import datasets, keys, openapi, populations, principals, queries, system, tallies, uploads
+from app.api.auth import admit
+from app.api.body_stream import Pump
+from app.api.edge import new_app
+from app.api.limits import Patience
+from app.operations.desk import Desk
+
+ROUTERS = (
+    principals.router,
+    populations.router,
+    datasets.router,
+    uploads.router,
+    queries.router,
+    tallies.router,
+    keys.router,
+    system.router,
+)
+
+
+def build(desk: Desk | None, *, lifespan: Lifespan[FastAPI] | None, stalled_after: float = 60.0) -> FastAPI:
+    """Return the service over a desk; without one it can only describe itself."""
+    patience = Patience(seconds=stalled_after)
+    app = new_app(version=version("tacit"), admission=admit, patience=patience, pump=Pump(patience=patience), lifespan=lifespan)
+    app.state.desk = desk
+    for router in ROUTERS:
+        app.include_router(router)
+    return app
+
+
+def document() -> str:
+    """Return the OpenAPI document as it is committed."""
+    described: Any = build(None, lifespan=None)
+    return openapi.as_text(openapi.build(described))
