@@ -13,16 +13,7 @@ from app.api.edge import new_app
 from app.api.limits import Patience
 from app.operations.desk import Desk
 
-ROUTERS = (
-    principals.router,
-    populations.router,
-    datasets.router,
-    uploads.router,
-    queries.router,
-    tallies.router,
-    keys.router,
-    system.router,
-)
+_NOUNS = (principals, populations, datasets, uploads, queries, tallies, keys, system)
 
 
 def build(desk: Desk | None, *, lifespan: Lifespan[FastAPI] | None, stalled_after: float = 60.0) -> FastAPI:
@@ -30,8 +21,8 @@ def build(desk: Desk | None, *, lifespan: Lifespan[FastAPI] | None, stalled_afte
     patience = Patience(seconds=stalled_after)
     app = new_app(version=version("tacit"), admission=admit, patience=patience, pump=Pump(patience=patience), lifespan=lifespan)
     app.state.desk = desk
-    for router in ROUTERS:
-        app.include_router(router)
+    for noun in _NOUNS:
+        app.include_router(noun.router)
     return app
 
 

@@ -177,8 +177,8 @@ class Pump:
                 room.clear()
                 if not reader.offer(data):
                     await room.wait()
-        except BaseException as error:
-            reader.end(error if isinstance(error, Exception) else ClientGone("The upload was broken off."))
+        except Exception as error:
+            reader.end(error)
             raise
         reader.end()
 

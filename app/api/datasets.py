@@ -15,7 +15,7 @@ from app.operations import datasets, export
 
 router = APIRouter(route_class=EdgeRoute, prefix="/v1/datasets", tags=["datasets"])
 _BOUND = datasets.MOST_CONTRIBUTIONS
-_EXAMPLE = {
+_EXAMPLE: Any = {
     "name": "visits",
     "population": "01890000-0000-7000-8000-000000000000",
     "max_rows": 5_000_000,

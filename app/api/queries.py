@@ -20,7 +20,7 @@ from app.errors import (
 from app.operations import answer
 
 router = APIRouter(route_class=EdgeRoute, prefix="/v1/datasets/{dataset}", tags=["queries"])
-_EXAMPLE = {
+_EXAMPLE: Any = {
     "select": [{"count": {}, "as": "n"}, {"mean": {"column": "hours"}, "as": "mean_hours"}],
     "where": {"and": [{"column": "hours", "op": ">=", "value": "10"}]},
     "group_by": ["sex"],

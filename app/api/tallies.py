@@ -24,7 +24,7 @@ from app.errors import (
 from app.operations import tallies
 
 router = APIRouter(route_class=EdgeRoute, prefix="/v1/tallies", tags=["tallies"])
-_MEASURE = {"revenue": {"lower": "0", "upper": "1000000", "scale": "0.01"}, "visits_by_age": {"bins": 8, "upper": 1000}}
+_MEASURE: Any = {"revenue": {"lower": "0", "upper": "1000000", "scale": "0.01"}, "visits_by_age": {"bins": 8, "upper": 1000}}
 
 
 class NewTally(Body):

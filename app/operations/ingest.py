@@ -37,7 +37,7 @@ AHEAD = 3  # row groups that wait sealed or half sealed: two cores stay busy, me
 class Body(Protocol):
     """The client's bytes on their way in: `read` blocks; `digest` is there once all were read."""
 
-    def read(self, size: int = -1, /) -> bytes:
+    def read(self, size: int, /) -> bytes:
         """Return at most `size` bytes; empty at the end."""
         ...
 
@@ -175,9 +175,8 @@ def _batches(desk: Desk, intake: _Intake, *, body: Body, form: Form) -> Iterator
     limits = Limits(decoded_bytes=desk.rules.max_decoded_bytes, rows=intake.dataset.max_rows)
     options: dict[str, Any] = {"schema": schema, "limits": limits, "null_markers": form.null_markers, "delimiter": form.delimiter}
     if form.media_type == "application/vnd.apache.parquet":
-        with Spool(desk.spool_folder) as spool:
-            spool.write(body)
-            yield from read(spool.open(), media_type=form.media_type, content_encoding=form.content_encoding, **options)
+        with Spool.of(body, folder=desk.spool_folder, limit=desk.rules.max_upload_bytes) as spool:
+            yield from read(spool, media_type=form.media_type, content_encoding=form.content_encoding, **options)
         return
     yield from read(body, media_type=form.media_type, content_encoding=form.content_encoding, **options)
 

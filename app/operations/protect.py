@@ -12,7 +12,7 @@ from app.clock import new_id
 from app.crypto import contexts, prf
 from app.crypto.keyring import Keyring
 from app.deidentification.apply import TechniqueKeys, apply
-from app.deidentification.policy import PSEUDONYM, Policy
+from app.deidentification.policy import Policy
 from app.dp.public import ROW_UID
 from app.errors import NotFound
 from app.operations import keychain
@@ -25,6 +25,8 @@ from app.table.arrow import pa
 from app.table.chunk import ChunkContext, seal_column
 from app.table.schema import Schema, StoredColumn
 from tacit.sealing import RecipientPublicKey
+
+UID_TYPE = "fixed_size_binary[16]"  # row uids (soundness R7) are the last column where the unit is a person
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Protection:
             organisation=self.dataset.organisation_id,
         )
         chunks = tuple(
-            seal_column(data_key, array, self._place(ordinal, place, name, array, data_key_id))
+            bytes(seal_column(data_key, array, self._place(ordinal, place, name, array, data_key_id)))
             for place, (name, array) in enumerate(self._columns(kept))
         )
         return SealedGroup(ordinal, batch.num_rows, data_key_id, wrapped, chunks, report)
@@ -135,7 +137,7 @@ def stored_context(dataset: tables.Dataset, one: Manifest, ordinal: int, group: 
     """Return the context that a stored chunk was sealed under."""
     schema, policy = definition(dataset)
     stored = policy.stored(schema)
-    arrow_type = stored[place].arrow_type if place < len(stored) else PSEUDONYM
+    arrow_type = stored[place].arrow_type if place < len(stored) else UID_TYPE
     return ChunkContext(
         organisation=dataset.organisation_id,
         dataset=dataset.id,
