@@ -1,3 +1,4 @@
+# ruff: noqa: E501 — a table reads better in long lines
 """A small public table and rows for the tests of app/dp."""
 
 import hashlib

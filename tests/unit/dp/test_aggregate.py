@@ -190,8 +190,10 @@ def test_every_group_is_answered_in_the_askers_order_and_words():
     assert told["groups"][4]["values"][0]["value"] == "1.51"
     assert told["noise"][1] == {"as": "n", "mechanism": "discrete-laplace", "scale": "2", "source": "opendp"}
     other = {"select": [{"count": {}}], "group_by": ["sex", "well"], "epsilon": "1"}
-    again = present(release(aggregate([rows(records)], plan=made(other, table), bounding_key=KEY), plan=made(other, table), sampler=Silent()),
-                    read(other, table, cap=CAP))  # fmt: skip
+    q = made(other, table)
+    again = present(
+        release(aggregate([rows(records)], plan=q, bounding_key=KEY), plan=q, sampler=Silent()), read(other, table, cap=CAP)
+    )
     assert again["groups"][3] == {"key": {"sex": "M", "well": True}, "values": [{"value": "2", "interval": ["-1", "5"]}]}
 
 

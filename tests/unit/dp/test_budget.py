@@ -12,7 +12,8 @@ CAP = Fraction(10)
 
 @pytest.mark.parametrize(
     "text",
-    ["0", "0.0", "-1", "+1", " 1", "1 ", "NaN", "inf", "-inf", "1e308", "1e-320", "1e0", "10.000000001", "0.00009", "0.1234567891",
+    ["0", "0.0", "-1", "+1", " 1", "1 ", "NaN", "inf", "-inf", "1e308", "1e-320", "1e0", "10.000000001", "0.00009",
+     "0.1234567891",
      "01", "1.", ".5", "1_0", "१", "", 1, 0.5, True, None, ["1"], {"epsilon": "1"}],
 )  # fmt: skip
 def test_d9_an_epsilon_is_a_plain_decimal_text_in_range(text):

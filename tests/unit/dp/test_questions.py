@@ -60,7 +60,8 @@ def test_d4_the_same_condition_in_other_words_is_the_same(one, two):
 
 @pytest.mark.parametrize(
     ("one", "two"),
-    [(BOB, OLD), (at("hours", "<", 18), at("hours", "<=", 18)), (at("sex", "=", "M"), at("sex", "!=", "M")), ({"and": [BOB, OLD]}, {"or": [BOB, OLD]}),
+    [(BOB, OLD), (at("hours", "<", 18), at("hours", "<=", 18)), (at("sex", "=", "M"), at("sex", "!=", "M")),
+     ({"and": [BOB, OLD]}, {"or": [BOB, OLD]}),
      (at("income", "=", "10.005"), at("income", "=", "10.01"))],
 )  # fmt: skip
 def test_other_conditions_are_others(one, two):

@@ -1,0 +1,149 @@
+"""The auditor against count, sum and mean, and against planted bugs it must catch (threats D6, D7)."""
+
+import dataclasses
+import os
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "dp"))
+
+import auditor
+from dp_tables import CAP, KEY, people, rows
+
+from app.dp import aggregate as aggregate_module
+from app.dp.aggregate import aggregate
+from app.dp.json_form import read
+from app.dp.mechanism import present, release
+from app.dp.plan import plan
+from app.noise.sampler import source
+
+FULL = bool(os.environ.get("TACIT_FULL"))
+DRAWS = 50_000 if FULL else 12_000
+RUNS = 5_000 if FULL else 600
+EPSILONS = ["0.1", "1", "3"]
+
+SELECT = {"count": {"count": {}}, "sum": {"sum": {"column": "hours"}}, "mean": {"mean": {"column": "hours"}}}
+TABLE = people(partitions=2, contributions=3)
+OTHERS = [{"who": at, "uid": at, "hours": at % 100, "sex": at % 3} for at in range(60)]
+BOB = [{"who": "bob", "uid": f"bob {at}", "hours": 10_000, "sex": at % 3} for at in range(50)]
+
+
+def planned(kind, epsilon, name="opendp", table=TABLE):
+    query = read({"select": [SELECT[kind]], "group_by": ["sex"], "epsilon": epsilon}, table, cap=CAP)
+    return query, plan(query, table, sampler=source(name), cap=CAP)
+
+
+def exact(p, records):
+    return [value for statistic in aggregate([rows(records)], plan=p, bounding_key=KEY) for value in statistic]
+
+
+def draws(p, truth, sampler, count):
+    """Draw what `release` adds noise to, many times at once: `count` rows of noisy integers."""
+    noise = sampler.laplace(scale=p.measures[0].noise.scale, count=count * len(truth))
+    return np.array(truth, dtype=object) + np.array(noise, dtype=object).reshape(count, len(truth))
+
+
+def found(p, sampler, *, one, two, count=DRAWS):
+    """Return the lower bounds by the best threshold and by the low bits."""
+    first, second = draws(p, one, sampler, count), draws(p, two, sampler, count)
+    by_value = auditor.threshold(auditor.log_likelihood_ratio(first, one, two), auditor.log_likelihood_ratio(second, one, two))
+    low_bits = [[tuple(int(value) % 4 for value in row[:2]) for row in side] for side in (first, second)]
+    return by_value, auditor.members(*low_bits)
+
+
+@pytest.mark.parametrize("epsilon", EPSILONS)
+@pytest.mark.parametrize("kind", list(SELECT))
+def test_d7_nobody_finds_more_epsilon_than_was_claimed(kind, epsilon):
+    _, p = planned(kind, epsilon)
+    with_bob, without = exact(p, OTHERS + BOB), exact(p, OTHERS)
+    assert sum(abs(a - b) for a, b in zip(with_bob, without, strict=True)) == p.measures[0].shape.sensitivity
+    audits = []
+
+    def holds():
+        audits.append(found(p, source("opendp"), one=with_bob, two=without))
+        return max(audits[-1]) <= float(epsilon)
+
+    assert auditor.twice(holds), audits
+    if epsilon == "1":
+        assert audits[0][0] > 0.7, "an auditor that finds nothing proves nothing"
+
+
+@pytest.mark.parametrize("epsilon", EPSILONS)
+def test_d7_the_second_source_holds_too(epsilon):
+    _, p = planned("sum", epsilon, "diffprivlib")
+    sides = {"one": exact(p, OTHERS + BOB), "two": exact(p, OTHERS)}
+    assert auditor.twice(lambda: max(found(p, source("diffprivlib"), **sides, count=DRAWS // 3)) <= float(epsilon))
+
+
+@pytest.mark.parametrize("kind", list(SELECT))
+def test_d7_end_to_end_from_rows_to_released_text(kind):
+    """Every run goes from rows to the text of an answer; the auditor sees only values that were released."""
+    query, p = planned(kind, "3")
+    sides = []
+    for records in (OTHERS + BOB, OTHERS):
+        group = rows(records)
+        side = []
+        for _ in range(RUNS):
+            answer = present(release(aggregate([group], plan=p, bounding_key=KEY), plan=p, sampler=source("opendp")), query)
+            side.append([told["values"][0]["value"] for told in answer["groups"]])
+        sides.append(side)
+    one, two = ([sum(Fraction(value or 0) for value in row) for row in side] for side in sides)
+    assert auditor.threshold(one, two) <= 3
+    places = 10 ** p.measures[0].shape.places
+    for row in sides[0][:200]:
+        assert all(value is None or (Fraction(value) * places).denominator == 1 for value in row)
+    fine = [[tuple(auditor.finest_bit(value or 0) for value in row[:1]) for row in side] for side in sides]
+    assert auditor.members(*fine) <= 3
+
+
+class Louder:
+    """A planted bug: noise at 0.8 of the scale that was paid for."""
+
+    def laplace(self, *, scale, count):
+        return source("opendp").laplace(scale=scale * 0.8, count=count)
+
+
+def test_d7_noise_that_is_too_small_is_caught():
+    _, p = planned("count", "1")
+    by_value, _ = found(p, Louder(), one=exact(p, OTHERS + BOB), two=exact(p, OTHERS))
+    assert by_value > 1
+
+
+def test_d7_a_missing_clamp_is_caught(monkeypatch):
+    _, p = planned("sum", "1")
+    without = exact(p, OTHERS)
+    monkeypatch.setattr(aggregate_module, "_above", lambda values, valid, shape: np.maximum(values - shape.lower, 0))
+    by_value, _ = found(p, source("opendp"), one=exact(p, OTHERS + BOB), two=without)
+    assert by_value > 1
+
+
+def test_d7_a_wrong_sensitivity_is_caught():
+    """A plan that believes in one row a person, carried out with three rows in each of two groups."""
+    _, p = planned("mean", "1", table=people(partitions=2, contributions=1))
+    careless = dataclasses.replace(p, contributions=3)
+    by_value, _ = found(p, source("opendp"), one=exact(careless, OTHERS + BOB), two=exact(careless, OTHERS))
+    assert by_value > 1
+
+
+def test_d7_a_missing_bound_on_persons_is_caught(monkeypatch):
+    _, p = planned("count", "1")
+    without = exact(p, OTHERS)
+    monkeypatch.setattr(aggregate_module, "bound", lambda rows_of_all, **_: rows_of_all)
+    by_value, _ = found(p, source("opendp"), one=exact(p, OTHERS + BOB), two=without)
+    assert by_value > 1
+
+
+def test_d6_float_noise_is_why_integers_are_drawn():
+    """A float `Laplace` claims ε = 1; the finest bit of one answer tells neighbours apart, and integers have no such bit."""
+    from diffprivlib.mechanisms import Laplace
+
+    mechanism = Laplace(epsilon=1, sensitivity=1)
+    floats = [[min(auditor.finest_bit(mechanism.randomise(float(truth))), 55) for _ in range(12_000)] for truth in (0, 1)]
+    assert auditor.members(*floats) > 3
+    integers = [[auditor.finest_bit(truth + z) for z in source("opendp").laplace(scale=1.0, count=6_000)] for truth in (0, 1)]
+    assert auditor.members(*integers) == 0
