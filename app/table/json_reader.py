@@ -54,13 +54,15 @@ def _runs(rows: Iterable[Row], declared: frozenset[str]) -> Iterator[tuple[list[
     """Give runs of sound rows, each with the fault of the row that ended it, if one did."""
     run: list[dict[str, Any]] = []
     size = 0
-    for row in rows:
-        rule = str(row) if isinstance(row, BadRow) else None if row.keys() <= declared else "member-not-declared"
-        if rule is None and not isinstance(row, BadRow):
-            run.append(row)
-            size += sum(len(cell) for cell in row.values() if isinstance(cell, str))
-        if rule is not None or len(run) == _BATCH_ROWS or size > _BATCH_BYTES:
-            yield run, rule
+    for row, length in rows:
+        if isinstance(row, BadRow) or not row.keys() <= declared:
+            yield run, str(row) if isinstance(row, BadRow) else "member-not-declared"
+            run, size = [], 0
+            continue
+        run.append(row)
+        size += length
+        if len(run) == _BATCH_ROWS or size > _BATCH_BYTES:
+            yield run, None
             run, size = [], 0
     yield run, None
 

@@ -29,20 +29,20 @@ class BadRow(Exception):
     """A row that is not one flat object; its text is the broken rule."""
 
 
-Row = dict[str, Any] | BadRow
+Row = tuple[dict[str, Any] | BadRow, int]  # and how many bytes or characters it took
 
 
 def lines(tap: Tap, limits: Limits) -> Iterator[Row]:
     """Yield the rows of JSON Lines."""
     for line in _split(tap, limits.row_bytes):
         try:
-            yield _row(_DECODER.decode(line.decode()))
+            yield _row(_DECODER.decode(line.decode())), len(line)
         except UnicodeDecodeError:
-            yield BadRow("not-utf-8")
+            yield BadRow("not-utf-8"), 0
         except (ValueError, RecursionError):
-            yield BadRow("not-json")
+            yield BadRow("not-json"), 0
         except BadRow as bad:
-            yield BadRow(str(bad))
+            yield BadRow(str(bad)), 0
 
 
 def array(tap: Tap, limits: Limits) -> Iterator[Row]:
@@ -59,14 +59,15 @@ def array(tap: Tap, limits: Limits) -> Iterator[Row]:
         return _end(text, at + 1)
     while True:
         try:
+            start = at
             value, at = _DECODER.raw_decode(text, _skip(text, at))
-            row: Row = _row(value)
+            row = _row(value)
         except (ValueError, RecursionError):
             raise Malformed("The body is not a JSON array of objects.") from None
         except BadRow as bad:  # a duplicate key: the rest of the object was not read
-            yield BadRow(str(bad))
+            yield BadRow(str(bad)), 0
             return None
-        yield row
+        yield row, at - start
         if _peek(text, at) == "]":
             return _end(text, _skip(text, at) + 1)
         at = _after(text, at, ",")

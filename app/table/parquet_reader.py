@@ -19,7 +19,7 @@ from app.table.schema import Schema
 from app.table.source import parsing
 from app.table.typed import TypedConverter, is_accepted
 
-_BATCH_ROWS = 4_096
+_BATCH_ROWS = 32_768
 
 
 def read_parquet(
@@ -34,9 +34,9 @@ def read_parquet(
     with parsing("Parquet"):
         file = _open(source, ())
         metadata = file.metadata
-        check_pages(source, extents, rows=metadata.num_rows, columns=metadata.num_columns, limits=limits)
+        plain = check_pages(source, extents, rows=metadata.num_rows, columns=metadata.num_columns, limits=limits)
         _check_types(file, schema, limits)
-        texts = tuple(f.name for f in file.schema_arrow if _is_text(f.type))
+        texts = tuple(f.name for ordinal, f in enumerate(file.schema_arrow) if _is_text(f.type) and ordinal not in plain)
         file = _open(source, texts)
     converters = [TypedConverter(column, limits, null_markers) for column in schema.columns]
     faults, before, decoded = Faults(), 0, 0

@@ -23,7 +23,7 @@ from app.table.schema import Column, ColumnType
 _TOLERANCE, _TOLERANCE_32 = 1e-9, 1e-7
 _QUARTER = 0.25
 _EXACT_FLOAT = 2.0**53
-_MAX_WIDTH = 1_024
+_MAX_WIDTH = 256
 
 
 def is_accepted(arrow_type: pa.DataType, column: Column) -> bool:
