@@ -44,7 +44,7 @@ class Lines(logging.Formatter):
         line: dict[str, object] = {"time": moment, "level": record.levelname.lower(), "logger": _word(record.name)}
         if record.name.split(".", 1)[0] in _OURS:
             message = record.msg
-            line["event"] = message if isinstance(message, str) and _EVENT.fullmatch(message) and not record.args else "?"
+            line["event"] = message if isinstance(message, str) and _EVENT.fullmatch(message) else "?"
             line |= {name: _plain(record.__dict__[name]) for name in FIELDS if record.__dict__.get(name) is not None}
         else:
             line["at"] = _word(f"{record.module}:{record.lineno}")

@@ -76,9 +76,11 @@ def test_chunked_bodies_are_accepted(serve):
         assert _reply(connection)[1]["bytes"] == 3300
 
 
-def test_i1_a_declared_length_over_the_limit_is_413_before_a_byte_is_read(serve):
+@pytest.mark.parametrize("path", [b"/v1/uploads", b"/v1/things"])
+def test_i1_a_declared_length_over_the_limit_is_413_before_a_byte_is_read(serve, path):
     with serve() as (app, port), _connect(port) as connection:
-        connection.sendall(b"POST /v1/uploads HTTP/1.1\r\n" + HEAD + b"Content-Length: %d\r\n\r\n" % (LIMIT + 1))
+        head = HEAD + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (LIMIT + 1)
+        connection.sendall(b"POST %b HTTP/1.1\r\n" % path + head)
         response, told = _reply(connection)
         assert (response.status, told["code"]) == (413, "too-large")
         assert response.headers["connection"] == "close"
@@ -195,11 +197,12 @@ def test_s5_a_client_that_drips_is_given_up(serve):
         connection.sendall(
             b"POST /v1/things HTTP/1.1\r\n" + HEAD + b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n"
         )
-        for _ in range(40):
-            if _waits(connection):
-                break
+        drips = 0
+        while not _waits(connection) and drips < 60:
             connection.sendall(b" ")
+            drips += 1
             time.sleep(0.05)
+        assert drips < 30  # each came in time, all together did not
         assert _reply(connection)[0].status == 408
 
 
@@ -253,8 +256,9 @@ def test_an_early_refusal_of_a_large_body_is_heard_and_closes(serve, framing):
                 connection.sendall(b"x" * 65_536)
         response, told = _reply(connection)
         assert (response.status, told["code"], response.headers["connection"]) == (401, "unauthenticated", "close")
-        with contextlib.suppress(ConnectionError):
-            assert connection.recv(1) == b""
+        for _ in range(4):  # what is still under way is taken and thrown away, not answered with a reset
+            time.sleep(0.05)
+            connection.sendall(b"x" * 16_384)
 
 
 def test_expect_100_continue_is_refused_without_the_body(serve):

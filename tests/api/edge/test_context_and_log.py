@@ -137,3 +137,13 @@ configure(sys.stdout, level='DEBUG')
     assert done.stderr == ""
     assert all(json.loads(line) for line in done.stdout.splitlines())
     assert done.stdout
+
+
+def test_c11_a_log_that_cannot_be_written_is_silent():
+    source = "import logging, sys\nfrom app.log import configure\nout = open('/dev/full', 'w', buffering=1)\nconfigure(out)\n"
+    source += (
+        "logging.getLogger('app.x').info('done', extra={'canary': 'CANARY'})\nlogging.getLogger('x').info('CANARY')\nout = None\n"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False, timeout=30)
+    assert "CANARY" not in done.stdout + done.stderr
+    assert "Logging error" not in done.stderr
