@@ -1,74 +1,101 @@
-"""Stored columns as readers see them: pseudonyms in hex, categories by name, decimals exact, ciphertexts as text."""
+"""Stored columns as people and programs take them away: exports, records, opened cells (soundness R6).
+
+| stored | shown |
+|---|---|
+| pseudonym | 32 lower-case hex |
+| category | its text |
+| decimal, bins of decimals | decimal128; text where the step has more than six places |
+| integer, boolean, date, datetime, text, bytes | as stored |
+| encrypted, sealed | texts that stand alone (`tacit:v1:…`, `tacit:sealed:1:…`); opened: text, or bytes of a binary column |
+
+Invariants
+- The types shown depend on the stored columns alone, so that a stream of row groups has one schema.
+- Nothing is opened but the columns that the caller names; a cell that does not open is `Integrity`.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from app.crypto.named import Opener
-from app.deidentification import cells
-from app.deidentification.policy import PSEUDONYM
+from app.deidentification import encrypt, seal
+from app.deidentification.plain_text import categories, decimal_texts, decimals, fits_decimal128
 from app.table.arrow import data_type, pa
-from app.table.exact import decimal_places
 from app.table.schema import ColumnType, StoredColumn
+
+KeyOf = Callable[[str, int], bytes | None]  # key name, version → the key; None where it is unknown or retired
 
 
 class Presenter:
-    """Presents the stored columns of one dataset; `opened` names the key of each encrypted column to decrypt."""
+    """Presents the row groups of one dataset."""
+
+    __slots__ = ("_dataset", "_key_of", "_opened", "_organisation", "_stored", "schema")
 
     def __init__(
-        self,
-        stored: Sequence[StoredColumn],
-        *,
-        dataset: str,
-        organisation: str,
-        opened: Mapping[str, str],
-        key_of: Callable[[str, int], bytes | None],
+        self, stored: Sequence[StoredColumn], *, dataset: str, organisation: str, opened: Mapping[str, str], key_of: KeyOf
     ) -> None:
-        """Prepare the presented schema; `key_of(name, version)` returns a named key's bytes."""
-        self._stored, self._dataset, self._opened = tuple(stored), dataset, opened
-        self._openers = {
-            column: Opener(lambda version, name=name: key_of(name, version), organisation=organisation, name=name)  # type: ignore[misc]
-            for column, name in opened.items()
-        }
-        self.schema = pa.schema([(column.name, self._type(column)) for column in self._stored])
+        """Take the stored columns; `opened` names the key of each encrypted column that shall be shown in the clear."""
+        self._stored = tuple(stored)
+        self._dataset, self._organisation = dataset, organisation
+        self._opened, self._key_of = dict(opened), key_of
+        self.schema = pa.schema([pa.field(column.name, self._type(column)) for column in self._stored])
 
     def present(self, columns: Mapping[str, Any], *, rows: int) -> Any:
-        """Return one row group as a record batch of the presented schema."""
-        arrays = [self._shown(column, columns[column.name]) for column in self._stored]
-        if not arrays:
-            return pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
+        """Return one record batch of `schema` from stored arrays by name; `rows` is how many each has."""
+        arrays = [self._column(columns[column.name], column) for column in self._stored]
+        if any(len(array) != rows for array in arrays):
+            raise ValueError("a row group's columns have its number of rows")
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def _type(self, column: StoredColumn) -> Any:
         if column.name in self._opened:
             return pa.binary() if column.type is ColumnType.BINARY else pa.string()
-        if column.technique in {"pseudonymize", "encrypt", "seal"} or column.type is ColumnType.CATEGORY:
-            return pa.string()
-        if column.type is ColumnType.DECIMAL:
-            return pa.decimal128(38, decimal_places(column.step or Fraction(1)) or 0)
-        return data_type(column.arrow_type)
+        return shown_type(column)
 
-    def _shown(self, column: StoredColumn, array: Any) -> Any:
-        if column.name in self._opened:
-            plain = cells.decrypted(array, self._openers[column.name], dataset=self._dataset, column=column.name)
-            bare = [None if one is None else one[1:] for one in plain]
-            return pa.array(bare, pa.binary()).cast(self._type(column))
-        if column.technique == "encrypt":
-            return cells.encrypted_text(array)
-        if column.technique == "seal":
-            return cells.sealed_text(array)
-        if column.arrow_type == PSEUDONYM:
-            return pa.array([None if one is None else one.hex() for one in array.to_pylist()], pa.string())
-        if column.type is ColumnType.CATEGORY:
-            return pa.array(column.categories or (), pa.string()).take(array)
-        if column.type is ColumnType.DECIMAL:
-            return _decimals(array, column.step or Fraction(1), self._type(column))
-        return array
+    def _column(self, values: Any, column: StoredColumn) -> Any:
+        if column.name not in self._opened:
+            return show(values, column)
+        key_name = self._opened[column.name]
+        plain = encrypt.open_column(
+            values,
+            key_of=lambda version: self._key_of(key_name, version),
+            organisation=self._organisation,
+            key_name=key_name,
+            dataset=self._dataset,
+            name=column.name,
+        )
+        return pa.array(plain, pa.binary()).cast(self._type(column))
+
+    def __repr__(self) -> str:
+        return "Presenter()"
 
 
-def _decimals(array: Any, step: Fraction, kind: Any) -> Any:
-    """Turn counts of the step into exact decimals."""
-    unscaled = int(step * 10**kind.scale)
-    wide = array.cast(pa.decimal128(38, 0))
-    exact = [None if one is None else one.scaleb(0) * unscaled for one in wide.to_pylist()]
-    return pa.array([None if one is None else one.scaleb(-kind.scale) for one in exact], kind)
+def shown_type(column: StoredColumn) -> Any:
+    """Return the Arrow type that `show` gives."""
+    if column.technique in {"pseudonymize", "encrypt", "seal"} or column.type is ColumnType.CATEGORY:
+        return pa.string()
+    if column.type is ColumnType.DECIMAL:
+        step = column.step or Fraction(1)
+        return decimals(pa.array([], pa.int64()), step).type if fits_decimal128(step) else pa.string()
+    return data_type(column.arrow_type)
+
+
+def show(values: Any, column: StoredColumn) -> Any:
+    """Return a stored array as it is shown; encrypted and sealed cells stay closed."""
+    match column.technique:
+        case "pseudonymize":
+            return pseudonym_texts(values)
+        case "encrypt":
+            return pa.array(encrypt.texts(values), pa.string())
+        case "seal":
+            return pa.array(seal.texts(values), pa.string())
+    if column.type is ColumnType.CATEGORY:
+        return categories(values, column.categories or ())
+    if column.type is ColumnType.DECIMAL:
+        step = column.step or Fraction(1)
+        return decimals(values, step) if fits_decimal128(step) else decimal_texts(values, step)
+    return values
+
+
+def pseudonym_texts(values: Any) -> Any:
+    """Return pseudonyms as 32 lower-case hex."""
+    return pa.array((None if value is None else value.hex() for value in values.to_pylist()), pa.string())
