@@ -34,17 +34,17 @@ _ON_THE_LOOP = MIB // 16  # larger bodies are parsed in a thread
 
 
 class _Ready(Request):
-    """A request whose body was read and parsed already."""
+    """A request whose body was read and parsed already; the attributes are those where Starlette keeps both."""
 
     def __init__(self, request: Request, raw: bytes, value: Any) -> None:
         super().__init__(request.scope, request.receive)
-        self._raw, self._value = raw, value
+        self._body, self._json = raw, value
 
     async def body(self) -> bytes:
-        return self._raw
+        return self._body
 
     async def json(self) -> Any:
-        return self._value
+        return self._json
 
 
 class EdgeRoute(APIRoute):

@@ -10,13 +10,14 @@ from typing import Annotated, Literal
 
 import pytest
 import uvicorn
-from fastapi import Header, Query
+from fastapi import Query
 from pydantic import ConfigDict, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.testclient import TestClient
 
 from app.api.body_stream import Pump, content_digest
+from app.api.dependencies import ClaimHere
 from app.api.edge import new_app
 from app.api.limits import MIB, Patience, terms
 from app.api.openapi import raw_body
@@ -83,10 +84,10 @@ def build(*, patience: float = 5.0, concurrent: int = 8):
 def _add_json(app):
     @app.post("/v1/things", status_code=201)
     @terms(raises=(BudgetExhausted,))
-    def create_thing(body: Thing, idempotency_key: Annotated[str | None, Header()] = None) -> dict[str, object]:
+    def create_thing(body: Thing, claim: ClaimHere) -> dict[str, object]:
         """Make a thing."""
         app.state.seen.append(body)
-        return {"name": body.name, "thread": threading.current_thread().name}
+        return {"name": body.name, "claimed": claim.request.hex() if claim else None, "thread": threading.current_thread().name}
 
     @app.post("/v1/large-things")
     @terms(body_limit=3 * MIB)

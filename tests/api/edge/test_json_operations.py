@@ -20,6 +20,14 @@ def test_a_good_body_reaches_a_worker_thread_as_a_strict_model(client, app):
     assert app.state.seen[0].tags == ("x", "y")
 
 
+def test_an_idempotency_key_is_bound_to_the_body_path_and_query(client):
+    """Soundness R32: the same key with another body is another request."""
+    claims = [_post(client, GOOD | {"count": n}, **{"Idempotency-Key": "k"}).json()["claimed"] for n in (1, 1, 2)]
+    assert claims[0] == claims[1] != claims[2]
+    assert bytes.fromhex(claims[0]).endswith(json.dumps(GOOD).encode())
+    assert _post(client, GOOD).json()["claimed"] is None
+
+
 @pytest.mark.parametrize(
     ("change", "pointer", "rule"),
     [
