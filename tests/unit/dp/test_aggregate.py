@@ -49,6 +49,11 @@ def test_r8_rows_without_a_declared_key_are_in_no_group():
     assert with_hours == (1, 1, 0)
 
 
+def test_r8_a_condition_does_not_bring_undeclared_keys_back():
+    where = {"where": {"column": "hours", "op": "<=", "value": 99}, "group_by": ["sex"]}
+    assert exact(ALL | where, RECORDS)[0] == (1, 0, 0)
+
+
 @pytest.mark.parametrize("extreme", [2**63 - 1, -(2**63)])
 def test_d8_d15_extreme_values_count_as_the_bound(extreme):
     body = ALL | {"group_by": ["age"], "where": {"column": "hours", "op": "!=", "value": 3}}
