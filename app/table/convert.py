@@ -51,7 +51,7 @@ class Converter:
         """Return binary or string `cells` as the declared type, or None after noting faults; `before` rows came earlier."""
         if cells.null_count and not self.column.nullable:
             self._note("null", pc.is_null(cells), before, faults)
-        if len(cells) > cells.null_count and pc.max(pc.binary_length(cells)).as_py() > self._cell_bytes:
+        if (pc.max(pc.binary_length(cells)).as_py() or 0) > self._cell_bytes:
             self._note("cell-too-long", pc.greater(pc.binary_length(cells), self._cell_bytes), before, faults)
         if faults.full:
             return None
@@ -107,12 +107,12 @@ class Converter:
         return pc.less(index, len(TRUE)) if index.null_count == text.null_count else None
 
     def _dates(self, text: pa.Array) -> pa.Array | None:
-        return _within(text.cast(pa.date32()), _FIRST_DAY, _LAST_DAY) if _is_numeric(text) else None
+        return within_calendar(text.cast(pa.date32())) if _is_numeric(text) else None
 
     def _datetimes(self, text: pa.Array) -> pa.Array | None:
         if pc.all(pc.match_substring_regex(text, f"^{DATETIME}$")).as_py() is False:
             return None
-        return _within(text.cast(pa.timestamp("us", "UTC")), _FIRST_MOMENT, _LAST_MOMENT)
+        return within_calendar(text.cast(pa.timestamp("us", "UTC")))
 
     @cached_property
     def _declared(self) -> pa.Array:
@@ -138,6 +138,15 @@ def decimal_steps(values: pa.Array, unit: int) -> pa.Array | None:
     return pa.array(steps, mask=None if values.null_count == 0 else ~valid)
 
 
+def within_calendar(values: pa.Array) -> pa.Array | None:
+    """Return dates or moments if all lie in the years 1 to 9999, else None."""
+    if len(values) == values.null_count:
+        return values
+    first, last = (_FIRST_DAY, _LAST_DAY) if pa.types.is_date(values.type) else (_FIRST_MOMENT, _LAST_MOMENT)
+    inside = pc.and_(pc.greater_equal(values, pa.scalar(first, values.type)), pc.less_equal(values, pa.scalar(last, values.type)))
+    return values if pc.all(inside).as_py() else None
+
+
 def _each(cells: pa.Array) -> Iterator[bytes | None]:
     """Give the cells one by one without making a list of them all."""
     for start in range(0, len(cells), 4096):
@@ -158,19 +167,10 @@ def _is_numeric(text: pa.Array) -> bool:
     raw = _bytes_of(text)
     if len(raw) == 0:
         return True
-    short = pc.max(pc.binary_length(text)).as_py() <= _KERNEL_LENGTH
+    short = (pc.max(pc.binary_length(text)).as_py() or 0) <= _KERNEL_LENGTH
     return bool(short and raw.min() >= _NUMERIC.start and raw.max() < _NUMERIC.stop)
 
 
 def _holds_nul(text: pa.Array) -> bool:
     raw = _bytes_of(text)
     return bool(len(raw) and raw.min() == 0)
-
-
-def _within(values: pa.Array, first: date, last: date) -> pa.Array | None:
-    """Return the values if all lie between, else None."""
-    if len(values) == values.null_count:
-        return values
-    low, high = pa.scalar(first, values.type), pa.scalar(last, values.type)
-    inside = pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))
-    return values if pc.all(inside).as_py() else None

@@ -93,12 +93,22 @@ class _Parser:
         )
 
     def parse(self, piece: bytes) -> tuple[pa.Table, list[int]]:
-        """Return the piece's sound rows, and the numbers of its rows with too few or too many cells."""
-        self._ragged.clear()
+        """Return the piece's sound rows, and the numbers of its rows with too few or too many cells.
+
+        Arrow decodes a ragged row before it tells of it, and loses the row where that fails. So ragged rows are looked for
+        in a readable copy of a piece that is not UTF-8; where there are none, the piece itself is safe to cut.
+        """
+        if not _is_utf8(piece):
+            table, ragged = self._cut(piece.decode("utf-8", "replace").encode())
+            if ragged:
+                return table, ragged
+        return self._cut(piece)
+
+    def _cut(self, piece: bytes) -> tuple[pa.Table, list[int]]:
+        self._ragged = []
         block = _HEADER + piece
         options = csv.ReadOptions(use_threads=False, block_size=len(block), column_names=self._names, skip_rows=1)
-        table = csv.read_csv(pa.BufferReader(block), options, self._parse, self._convert)
-        return table, self._ragged
+        return csv.read_csv(pa.BufferReader(block), options, self._parse, self._convert), self._ragged
 
     def _note(self, row: Any) -> str:
         """Note a ragged row (Arrow counts the header as 1); Arrow's own error would quote it, so it is told to go on."""
@@ -110,3 +120,12 @@ def _cells(table: pa.Table, name: str) -> pa.Array:
     """Return a column as one array; a piece was parsed as one block, so nothing is copied."""
     column = table.column(name)
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+
+
+def _is_utf8(piece: bytes) -> bool:
+    """Tell whether bytes are UTF-8, in Arrow's words and at its speed."""
+    try:
+        pa.array([piece], pa.binary()).cast(pa.string())
+    except pa.ArrowInvalid:
+        return False
+    return True

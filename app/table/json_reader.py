@@ -8,11 +8,12 @@
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from app.errors import TooLarge
 from app.table.arrow import pa, pc
+from app.table.cell import MAX_NUMBER_LENGTH
 from app.table.convert import Converter
 from app.table.json_rows import BadRow, Number, Row
 from app.table.limits import Faults, Limits
@@ -116,9 +117,10 @@ class _JsonColumn:
 
 def _plain(number: Number) -> str:
     """Write a number without its exponent, exactly; beyond any range that is kept it stays as it is, and is refused."""
-    if "e" not in number and "E" not in number:
+    if ("e" not in number and "E" not in number) or len(number) > MAX_NUMBER_LENGTH:
         return number
-    value = Decimal(number[:200]) if len(number) <= 200 else None  # noqa: PLR2004 -- longer ones are refused anyway
-    if value is None or not value.is_finite() or abs(value.adjusted()) > _MAX_EXPONENT:
+    try:
+        value = Decimal(number)
+    except InvalidOperation:
         return number
-    return format(value, "f")
+    return format(value, "f") if abs(value.adjusted()) <= _MAX_EXPONENT else number

@@ -95,6 +95,8 @@ def check_pages(
 def _extent(metadata: Fields) -> tuple[int, int]:
     """Return where a column chunk's pages begin and end, as Arrow takes it."""
     start, size, dictionary = metadata[_DATA_OFFSET], metadata[_SIZE], metadata.get(_DICTIONARY_OFFSET, 0)
+    if start == 0:  # no page can stand on the magic number: a chunk without values is written so
+        return 0, 0
     if 0 < dictionary < start:
         start = dictionary
     if start < 0 or size < 0:

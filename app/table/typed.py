@@ -16,7 +16,7 @@ import numpy as np
 
 from app.table.arrow import pa, pc
 from app.table.cell import to_steps
-from app.table.convert import Converter, decimal_steps
+from app.table.convert import Converter, decimal_steps, within_calendar
 from app.table.limits import Faults, Limits
 from app.table.schema import Column, ColumnType
 
@@ -88,7 +88,10 @@ class TypedConverter:
         if self.column.type is ColumnType.DECIMAL:
             return self._decimals(values)
         if self.column.type is ColumnType.DATE and pa.types.is_timestamp(values.type):
-            return values.cast(pa.date32())  # safe: refuses a time of day
+            days = values.cast(pa.date32())  # drops a time of day without a word
+            return within_calendar(days) if days.cast(values.type).equals(values) else None
+        if self.column.type in {ColumnType.DATE, ColumnType.DATETIME}:
+            return within_calendar(values.cast(self._text.type))
         if self.column.type is ColumnType.BINARY:
             values = values.cast(pa.binary())
             longest = pc.max(pc.binary_length(values)).as_py()
@@ -139,10 +142,16 @@ class TypedConverter:
             if len(value) > self._cell_bytes:
                 raise ValueError("cell-too-long")
             return value
+        rule = "not-a-date" if kind is ColumnType.DATE else "not-a-datetime-with-zone"
         try:
-            return scalar.cast(self._text.type).as_py()
+            value = scalar.cast(self._text.type)
+            exact = value.cast(scalar.type).equals(scalar)
+            moment = value.as_py()
         except (pa.ArrowInvalid, ValueError, OverflowError):
-            raise ValueError("not-a-date" if kind is ColumnType.DATE else "not-a-datetime-with-zone") from None
+            raise ValueError(rule) from None
+        if not exact:
+            raise ValueError(rule)
+        return moment
 
     def _number(self, value: Any, tolerance: float) -> int:
         step = self.column.grid or Fraction(1)
