@@ -68,10 +68,25 @@ def price(
         print_json(client.price(find(dataset, client.list_datasets()), body))
 
 
-def budget(population: Annotated[str, typer.Argument(help="Name or id of the population.")]) -> None:
+def budget(
+    population: Annotated[str | None, typer.Argument(help="Id of the population, or its name if you may list them.")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Instead: the population of this dataset.")] = None,
+    json: AsJson = False,
+) -> None:
     """Show what of a population's privacy budget is spent and left."""
+    if (population is None) == (dataset is None):
+        raise RefusedHere("Name a population, or --dataset: one of the two.")
     with connect() as client:
-        print_json(client.budget(find(population, client.list_populations())))
+        if dataset is not None:
+            target = str(client.get_dataset(find(dataset, client.list_datasets()))["population"])
+        else:
+            target = find(str(population), client.list_populations())
+        found = client.budget(target)
+    if json:
+        print_json(found)
+        return
+    left = [(f"left of {whose}", amount(money)) for whose, money in found.get("remaining", {}).items()]
+    print_table(["budget", ""], [("total", amount(found.get("total"))), ("spent", amount(found.get("spent"))), *left])
 
 
 def build(

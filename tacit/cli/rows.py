@@ -16,8 +16,6 @@ def upload(
     *,
     file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet; .gz and .zst too.", exists=True, dir_okay=False)],
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name or id of the dataset.")],
-    mode: Annotated[str | None, typer.Option(help="append (the service's default) or replace.")] = None,
-    on_error: Annotated[str | None, typer.Option(help="What to do with rows that break the schema: refuse or skip.")] = None,
     null: Annotated[list[str] | None, typer.Option(help="Text that means null; may be repeated.")] = None,
     delimiter: Annotated[str | None, typer.Option(help="Separator of a CSV file.")] = None,
     receipt: Annotated[Path | None, typer.Option(help="Save the signed receipt in this file.")] = None,
@@ -29,8 +27,6 @@ def upload(
         reply = client.upload(
             target,
             file,
-            mode=mode,
-            on_error=on_error,
             null=null,
             delimiter=delimiter,
             progress=lambda sent, size: bar.update(task, completed=sent, total=size),

@@ -137,7 +137,20 @@ def test_price_and_budget_print_json(run, service):
     assert service.last.json == {"select": [], "within": "2.50", "epsilon": "1"}
     service.on("GET", "/v1/populations", body={"items": [{"id": "p1", "name": "clinic"}], "next_cursor": None})
     service.on("GET", "/v1/populations/p1/budget", body={"total": {"epsilon": "10"}})
-    assert json.loads(run("budget", "clinic").stdout) == {"total": {"epsilon": "10"}}
+    assert json.loads(run("budget", "clinic", "--json").stdout) == {"total": {"epsilon": "10"}}
+
+
+def test_an_analyst_sees_the_budget_of_a_dataset(run, service):
+    """An analyst may not list populations; the dataset names its own."""
+    service.on("GET", f"/v1/datasets/{DATASET}", body={"id": DATASET, "population": "p1"})
+    remaining = {"population": {"epsilon": "9.5"}, "allowance": {"epsilon": "1.5"}}
+    body = {"total": {"epsilon": "10"}, "spent": {"epsilon": "0.5"}, "remaining": remaining}
+    service.on("GET", "/v1/populations/p1/budget", body=body)
+    shown = run("budget", "-d", "visits").stdout
+    for expected in ("ε 10", "ε 0.5", "left of population", "ε 9.5", "left of allowance", "ε 1.5"):
+        assert expected in shown
+    for words in (("budget",), ("budget", "clinic", "-d", "visits")):
+        assert "one of the two" in run(*words, exit_code=1).stderr
 
 
 @pytest.mark.parametrize(
