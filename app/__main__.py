@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from app import log
 from app.clock import SystemClock
 from app.crypto import root_key
 from app.crypto.keyring import Keyring
@@ -83,6 +84,7 @@ def serve() -> None:
     import uvicorn
 
     settings = Settings()
+    log.configure(sys.stderr, level=settings.log_level)
     uvicorn.run(
         create_app(settings),
         host=settings.host,

@@ -6,7 +6,7 @@ Read by `main` and `__main__` only; the rest of the house is handed what it need
 from pathlib import Path
 from typing import Literal
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     answer_deadline: Literal["on", "off"] = "on"  # off: replies do not wait for the plan's deadline (soundness R20)
     answers: Literal["shared", "private"] = "shared"  # private: a second analyst pays the stored answer from the allowance (R18)
     noise: Literal["opendp", "diffprivlib"] = "opendp"
-    paillier_minimum_bits: Literal[2048, 3072] = 3072
+    paillier_minimum_bits: int = Field(default=3072, ge=2048, le=8192)
     stalled_upload_seconds: float = 60.0  # a body that sends nothing for so long is given up
 
     def database(self) -> str:

@@ -1,6 +1,5 @@
 """The application: the edge with every router on it. One router per noun; nothing here decides anything."""
 
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,13 +12,14 @@ from app.api.edge import new_app
 from app.api.limits import Patience
 from app.operations.desk import Desk
 
+VERSION = "0.1.0"  # pyproject.toml says the same (tests/contracts)
 _NOUNS = (principals, populations, datasets, uploads, queries, tallies, keys, system)
 
 
 def build(desk: Desk | None, *, lifespan: Lifespan[FastAPI] | None, stalled_after: float = 60.0) -> FastAPI:
     """Return the service over a desk; without one it can only describe itself."""
     patience = Patience(seconds=stalled_after)
-    app = new_app(version=version("tacit"), admission=admit, patience=patience, pump=Pump(patience=patience), lifespan=lifespan)
+    app = new_app(version=VERSION, admission=admit, patience=patience, pump=Pump(patience=patience), lifespan=lifespan)
     app.state.desk = desk
     for noun in _NOUNS:
         app.include_router(noun.router)

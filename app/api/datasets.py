@@ -77,9 +77,11 @@ class DatasetRights(Body):
 
 @router.post("", status_code=201)
 @terms(raises=(NameTaken,), body_limit=4 * MIB)
-def create_dataset(desk: DeskHere, caller: CallerHere, claim: ClaimHere, body: NewDataset) -> dict[str, Any]:
+def create_dataset(desk: DeskHere, caller: CallerHere, claim: ClaimHere, body: NewDataset, response: Response) -> dict[str, Any]:
     """Define a dataset: every column has a technique, or it is refused."""
-    return datasets.create_dataset(desk, caller, body=body.model_dump(by_alias=True), claim=claim)
+    made = datasets.create_dataset(desk, caller, body=body.model_dump(by_alias=True), claim=claim)
+    response.headers["ETag"] = f'"{made["version"]}"'
+    return made
 
 
 @router.get("")

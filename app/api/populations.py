@@ -61,9 +61,9 @@ class Identifiers(Body):
     """Identifiers of one kind to pseudonymise."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"identifier": "patient-id", "items": [{"reference": "a", "text": "P-1001"}]}]}
+        json_schema_extra={"examples": [{"kind": "patient-id", "items": [{"reference": "a", "text": "P-1001"}]}]}
     )
-    identifier: str = Field(pattern=NAME)
+    kind: str = Field(pattern=NAME, description="The identifier kind that datasets declare.")
     country: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
     items: Listed[Item] = Field(min_length=1, max_length=10_000)
 
@@ -115,6 +115,12 @@ def put_population_grant(desk: DeskHere, caller: CallerHere, population: str, pr
     return datasets.put_population_grant(desk, caller, population, principal, rights=list(body.rights))
 
 
+@router.delete("/{population}/grants/{principal}", status_code=204)
+def delete_population_grant(desk: DeskHere, caller: CallerHere, population: str, principal: str) -> None:
+    """Take a service's right to pseudonymise away."""
+    datasets.delete_population_grant(desk, caller, population, principal)
+
+
 @router.get("/{population}/budget")
 def get_budget(desk: DeskHere, caller: CallerHere, population: str) -> dict[str, Any]:
     """Return total, spent and remaining."""
@@ -132,4 +138,4 @@ def list_ledger(desk: DeskHere, caller: CallerHere, population: str, limit: Limi
 def pseudonymize(desk: DeskHere, caller: CallerHere, population: str, body: Identifiers) -> dict[str, Any]:
     """Return exactly the pseudonyms that the population's datasets hold; audited."""
     items = [item.plain() for item in body.items]
-    return named_keys.pseudonymize(desk, caller, population, kind=body.identifier, country=body.country, items=items)
+    return named_keys.pseudonymize(desk, caller, population, kind=body.kind, country=body.country, items=items)

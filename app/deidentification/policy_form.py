@@ -70,11 +70,13 @@ def read_technique(body: object, column: Column, pointer: str) -> tuple[Techniqu
     if not isinstance(body, dict):
         return None, [Fault("not-an-object", pointer=pointer)]
     name = body.get("technique")
-    if not isinstance(name, str) or name not in _READERS:
-        rule = "missing" if name is None else "technique-not-available" if name in LATER else "unknown-technique"
+    reader = _READERS.get(name) if isinstance(name, str) else None
+    if reader is None:
+        later = isinstance(name, str) and name in LATER
+        rule = "missing" if name is None else "technique-not-available" if later else "unknown-technique"
         return None, [Fault(rule, pointer=f"{pointer}/technique")]
     members = _Members(body, pointer)
-    technique = _READERS[name](members, column)
+    technique = reader(members, column)
     return (None if members.faults else technique), members.faults
 
 

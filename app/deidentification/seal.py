@@ -13,7 +13,7 @@ from typing import Any
 from app.deidentification import cells
 from app.deidentification.encrypt import plaintexts
 from app.table.schema import Column
-from tacit import sealing
+from tacit import base64url, sealing
 
 
 def seal(values: Any, column: Column, *, sealer: sealing.ColumnSealer) -> Any:
@@ -24,4 +24,12 @@ def seal(values: Any, column: Column, *, sealer: sealing.ColumnSealer) -> Any:
 
 def texts(column: Any) -> Iterator[str | None]:
     """Give each cell as a text that stands alone (`tacit:sealed:1:…`)."""
-    return (None if cell is None else sealing.to_text(*cell) for cell in cells.split(column))
+    known, before = b"", ""
+    for pair in cells.split(column):
+        if pair is None:
+            yield None
+            continue
+        envelope, cell = pair
+        if envelope is not known:  # its base64 is long and the same for the whole run
+            known, before = envelope, sealing.to_text(envelope, b"")
+        yield before + base64url.encode(cell)

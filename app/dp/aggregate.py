@@ -7,22 +7,25 @@ Invariants
 - Values are clamped to the plan's bounds: a value out of bounds counts as the bound (threat D8).
 - Sums are added in int64 where the plan's range and the number of rows prove that nothing overflows, else in two halves; totals
   are Python integers (R9, threat D15).
-- Memory: the rows that pass and count, about 40 bytes each, plus one row group; one person's million rows shrink on the way.
+- Memory: the rows that pass and count, about 45 bytes each, and a sixteenth of them again while they are bounded: persons are
+  dealt into bins that share none, each bin is bounded alone, and a bin that grows is bounded on the way.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.dp.bounding import Flags, Rows, bound, merge
+from app.dp.bounding import Flags, Rows, bound, deal, merge
 from app.dp.measure import Shape
 from app.dp.plan import Plan
 from app.dp.query import Kind
 from app.dp.rows import RowGroup, select
 
-_BOUND_EVERY = 2_000_000  # pending rows that are bounded before more are read
+_DEAL_EVERY = 2_000_000  # rows that wait before they are dealt into bins
+_BOUND_BIN = 500_000  # rows of a bin that are bounded before it grows on, fourfold each time
+_BINS = 16
 
 
 def aggregate(row_groups: Iterable[RowGroup], *, plan: Plan, bounding_key: bytes) -> tuple[tuple[int, ...], ...]:
@@ -31,25 +34,61 @@ def aggregate(row_groups: Iterable[RowGroup], *, plan: Plan, bounding_key: bytes
     `row_groups` hold the columns that `plan.opens` names; `bounding_key` is the population's, used for nothing else.
     """
     totals = [[0] * plan.cells for shape in _shapes(plan) for _ in range(shape.statistics)]
-    pending: list[Rows] = []
-    settled = 0
-    for group in row_groups:
-        rows = select(group, plan)
-        if plan.privacy_id is None:
-            _add(totals, _statistics(rows, plan))
-            continue
-        pending.append(rows)
-        if sum(map(len, pending)) - settled > max(_BOUND_EVERY, settled):
-            pending = [_bounded(pending, plan, bounding_key)]
-            settled = len(pending[0])
-    if pending:
-        _add(totals, _statistics(_bounded(pending, plan, bounding_key), plan))
+    selected = (select(group, plan) for group in row_groups)
+    for rows in selected if plan.privacy_id is None else _bounded(selected, plan, bounding_key):
+        _add(totals, _statistics(rows, plan))
     return tuple(tuple(total) for total in totals)
 
 
-def _bounded(parts: list[Rows], plan: Plan, key: bytes) -> Rows:
+def _bounded(parts: Iterable[Rows], plan: Plan, key: bytes) -> Iterator[Rows]:
+    """Return the rows that count, in parts that share no person."""
+    bins = [_Bin(plan, key) for _ in range(_BINS)]
+    waiting: list[Rows] = []
+    dealt = False
+    for part in parts:
+        waiting.append(part)
+        if sum(map(len, waiting)) >= _DEAL_EVERY:
+            _deal(waiting, bins)
+            waiting, dealt = [], True
+    if waiting and dealt:
+        _deal(waiting, bins)
+    elif waiting:
+        yield _bound(merge(waiting), plan, key)
+    for each in bins:
+        yield from each.close()
+
+
+def _deal(waiting: list[Rows], bins: list["_Bin"]) -> None:
+    for each, rows in zip(bins, deal(merge(waiting), bins=len(bins)), strict=True):
+        each.add(rows)
+
+
+class _Bin:
+    """Rows of the persons of one bin; bounded whenever they have grown fourfold (bottom-k sketches merge, soundness R7)."""
+
+    def __init__(self, plan: Plan, key: bytes) -> None:
+        self._plan, self._key = plan, key
+        self._parts: list[Rows] = []
+        self._limit = _BOUND_BIN
+
+    def add(self, rows: Rows) -> None:
+        """Take more rows."""
+        self._parts.append(rows)
+        if sum(map(len, self._parts)) > self._limit:
+            self._parts = [_bound(merge(self._parts), self._plan, self._key)]
+            self._limit = max(_BOUND_BIN, 4 * len(self._parts[0]))
+
+    def close(self) -> Iterator[Rows]:
+        """Return the rows that count, once, and forget them."""
+        if self._parts:
+            rows = merge(self._parts)
+            self._parts = []
+            yield _bound(rows, self._plan, self._key)
+
+
+def _bound(rows: Rows, plan: Plan, key: bytes) -> Rows:
     limits = {"partitions": plan.partitions, "contributions": plan.contributions, "cells": plan.cells}
-    return bound(merge(parts), **limits, key=key, digest=plan.digest)
+    return bound(rows, **limits, key=key, digest=plan.digest)
 
 
 def _shapes(plan: Plan) -> list[Shape]:

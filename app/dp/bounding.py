@@ -51,14 +51,14 @@ class Rows:
     def __len__(self) -> int:
         return len(self.cell)
 
-    def keep(self, flags: Flags) -> "Rows":
-        """Return the rows whose flag is set."""
+    def pick(self, index: Flags | Places | slice) -> "Rows":
+        """Return the rows whose flag is set, the rows at these places, or a slice that shares memory."""
         return Rows(
-            self.person[flags],
-            self.uid[flags],
-            self.cell[flags],
-            tuple(None if array is None else array[flags] for array in self.values),
-            tuple(None if array is None else array[flags] for array in self.valid),
+            self.person[index],
+            self.uid[index],
+            self.cell[index],
+            tuple(None if array is None else array[index] for array in self.values),
+            tuple(None if array is None else array[index] for array in self.valid),
         )
 
 
@@ -73,6 +73,14 @@ def merge(parts: Sequence[Rows]) -> Rows:
         tuple(_join([part.values[index] for part in parts], parts, fill=0) for index in range(len(parts[0].values))),
         tuple(_join([part.valid[index] for part in parts], parts, fill=True) for index in range(len(parts[0].valid))),
     )
+
+
+def deal(rows: Rows, *, bins: int) -> list[Rows]:
+    """Return the rows in `bins` parts (at most 256) that share no person."""
+    number = (_mix(rows.person) % np.uint64(bins)).astype(np.uint8)
+    dealt = rows.pick(np.argsort(number, kind="stable"))
+    ends = np.concatenate([[0], np.cumsum(np.bincount(number, minlength=bins))])
+    return [dealt.pick(slice(start, end)) for start, end in zip(ends[:-1], ends[1:], strict=True)]
 
 
 def bound(rows: Rows, *, partitions: int, contributions: int, cells: int, key: bytes, digest: bytes) -> Rows:
@@ -92,7 +100,7 @@ def bound(rows: Rows, *, partitions: int, contributions: int, cells: int, key: b
     dropped[crowded] = _beyond(pair[crowded], marks, (uid[:, 0], uid[:, 1]), keep=contributions)
     kept = np.ones(len(rows), dtype=np.bool_)
     kept[order[dropped]] = False
-    return rows.keep(kept) if dropped.any() else rows
+    return rows.pick(kept) if dropped.any() else rows
 
 
 def _join(arrays: Sequence[Any], parts: Sequence[Rows], *, fill: int) -> Any:
@@ -111,7 +119,7 @@ def _several(person: Halves, *, at_most: int) -> tuple[Places, Halves, Places]:
     mixed two persons are sorted again by all 16 bytes.
     """
     bits = max(len(person), 2).bit_length()
-    mix = person[:, 0] ^ (person[:, 1] * np.uint64(0x9E3779B97F4A7C15))
+    mix = _mix(person)
     packed = (mix >> np.uint64(bits) << np.uint64(bits)) | np.arange(len(person), dtype=np.uint64)
     packed.sort()
     run = packed >> np.uint64(bits)
@@ -132,6 +140,10 @@ def _several(person: Halves, *, at_most: int) -> tuple[Places, Halves, Places]:
     number = np.cumsum(starts) - 1
     many = np.bincount(number)[number] > at_most
     return order[many], who[many], number[many]
+
+
+def _mix(person: Halves) -> Halves:
+    return person[:, 0] ^ (person[:, 1] * np.uint64(0x9E3779B97F4A7C15))
 
 
 def _untangle(who: Halves, order: Places, run: Halves, starts: Flags) -> Places:

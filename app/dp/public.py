@@ -104,37 +104,23 @@ def stored_position(column: StoredColumn, literal: object) -> Fraction | None:
         if column.type is ColumnType.DATE and _DAY.fullmatch(literal):
             return Fraction((date.fromisoformat(literal) - _EPOCH).days)
         if column.type is ColumnType.DATETIME and _MOMENT.fullmatch(literal):
-            return Fraction((datetime.fromisoformat(literal) - _MOMENT_ZERO) // timedelta(microseconds=1))
+            return Fraction((datetime.fromisoformat(literal).astimezone(UTC) - _MOMENT_ZERO) // timedelta(microseconds=1))
     except (ValueError, OverflowError):
         return None
     return None
 
 
 def shown(column: StoredColumn, stored: int) -> str | int | bool:
-    """Write one stored integer the way answers and canonical questions do."""
+    """Write one stored integer the way answers and canonical questions do; OverflowError outside the years 1 to 9999."""
     if column.type is ColumnType.CATEGORY and column.categories is not None:
         return column.categories[stored]
     if column.type is ColumnType.BOOLEAN:
         return bool(stored)
     if column.type is ColumnType.DATE:
-        return _calendar(stored)
+        return (_EPOCH + timedelta(days=stored)).isoformat()
     if column.type is ColumnType.DATETIME:
-        return _moment(stored)
+        moment = _MOMENT_ZERO + timedelta(microseconds=stored)
+        return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
     if column.type is ColumnType.INTEGER and abs(stored) < 2**53:
         return stored
     return decimal_text(stored * stored_unit(column))
-
-
-def _calendar(days: int) -> str:
-    try:
-        return (_EPOCH + timedelta(days=days)).isoformat()
-    except OverflowError:
-        return f"day {days}"
-
-
-def _moment(microseconds: int) -> str:
-    try:
-        moment = _MOMENT_ZERO + timedelta(microseconds=microseconds)
-    except OverflowError:
-        return f"microsecond {microseconds}"
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

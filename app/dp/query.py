@@ -102,9 +102,9 @@ def condition_json(condition: Condition, table: PublicTable) -> dict[str, Any]: 
         case Or(parts):
             return {"or": [condition_json(part, table) for part in parts]}
         case AtMost(name, bound):
-            return {"column": name, "op": "<=", "value": _literal(table.by_name[name], bound)}
+            return _bound_json(name, ("<=", "<"), bound, 1, table)
         case AtLeast(name, bound):
-            return {"column": name, "op": ">=", "value": _literal(table.by_name[name], bound)}
+            return _bound_json(name, (">=", ">"), bound, -1, table)
         case In(name, values):
             return {"column": name, "op": "in", "value": [_literal(table.by_name[name], value) for value in values]}
         case NotIn(name, values):
@@ -113,6 +113,14 @@ def condition_json(condition: Condition, table: PublicTable) -> dict[str, Any]: 
             return {"column": name, "op": "is_null"}
         case NotNull(name):
             return {"not": {"column": name, "op": "is_null"}}
+
+
+def _bound_json(name: str, ops: tuple[str, str], bound: int, inwards: int, table: PublicTable) -> dict[str, Any]:
+    """Write a bound; one step outside the calendar is written by the strict operator and the calendar's last day."""
+    try:
+        return {"column": name, "op": ops[0], "value": _literal(table.by_name[name], bound)}
+    except OverflowError:
+        return {"column": name, "op": ops[1], "value": _literal(table.by_name[name], bound + inwards)}
 
 
 def _literal(column: StoredColumn, value: int | str) -> str | int | bool:

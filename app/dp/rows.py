@@ -51,7 +51,7 @@ def select(group: RowGroup, plan: Plan) -> Rows:
         person, uid = _sixteen(columns[plan.privacy_id]), _sixteen(columns[ROW_UID])
     read = [_values(columns[name], number=number) for name, number in plan.value_columns]
     rows = Rows(person, uid, cell, tuple(values for values, _ in read), tuple(valid for _, valid in read))
-    return rows if chosen is None else rows.keep(chosen)
+    return rows if chosen is None else rows.pick(chosen)
 
 
 def passing(condition: Condition | None, columns: Mapping[str, Any]) -> Flags | None:

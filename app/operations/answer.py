@@ -14,6 +14,7 @@ Invariants
 
 import hashlib
 import json
+import logging
 import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Overrun
@@ -42,6 +43,7 @@ from app.store import populations, tables
 from app.store.engine import Transaction, insert_new
 from app.table.exact import decimal_text
 
+_LOG = logging.getLogger("app.answer")
 LEASE = timedelta(seconds=120)
 GRID = 10  # seconds: a late answer is fetched on this grid
 POLL = 0.02
@@ -245,7 +247,8 @@ def _await(desk: Desk, computing: "Future[None]", due: float) -> None:
         computing.result(timeout)
     except Overrun:
         return
-    except Exception:  # noqa: BLE001  one failure for all of them: which it was may depend on people (threat D10)
+    except Exception as error:  # noqa: BLE001  one failure for all of them: which it was may depend on people (threat D10)
+        _LOG.error("query failed", extra={"exception": type(error).__name__})
         _wait(desk, due)
         raise QueryFailed("The question was paid and could not be answered now; asking again costs nothing more.") from None
 

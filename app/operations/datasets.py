@@ -181,6 +181,14 @@ def put_population_grant(
         return _grant_shown(grant)
 
 
+def delete_population_grant(desk: Desk, caller: Caller, population_id: str, principal_id: str) -> None:
+    """Take a service's right to pseudonymise away."""
+    access.require_role(caller, OPERATOR, OWNER)
+    with desk.database.write() as tx:
+        row = access.population(desk, tx, caller, population_id)
+        remove_grant(desk, tx, caller, row.id, principal_id)
+
+
 def put_key_grant(
     desk: Desk, tx: Transaction, key: tables.NamedKey, principal: tables.Principal, rights: list[str]
 ) -> dict[str, Any]:

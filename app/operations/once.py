@@ -9,7 +9,6 @@ Invariants
   by `resource_id`.
 """
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,11 +34,6 @@ class Claim:
     key: str
     request: bytes  # operation, path and canonical body: what must be equal for the same key
 
-    @property
-    def digest(self) -> str:
-        """Return what stands in the table for the key."""
-        return hashlib.sha256(self.key.encode()).hexdigest()
-
 
 def once(
     desk: Desk, tx: Transaction, caller: Caller, claim: Claim | None, act: Callable[[], dict[str, Any]], *, secret: bool = False
@@ -60,7 +54,7 @@ def begin(desk: Desk, tx: Transaction, caller: Caller, claim: Claim, *, resource
     now, fingerprint = desk.clock.now(), _fingerprint(desk, caller, claim)
     values = {
         "principal_id": caller.id,
-        "key_digest": claim.digest,
+        "key_digest": _digest(desk, claim),
         "fingerprint": fingerprint,
         "state": "claimed",
         "resource_id": resource_id,
@@ -69,9 +63,9 @@ def begin(desk: Desk, tx: Transaction, caller: Caller, claim: Claim, *, resource
     }
     if insert_new(tx, IdempotencyRecord, values):
         return None
-    kept = keys.kept_reply(tx, caller.id, claim.digest)
+    kept = keys.kept_reply(tx, caller.id, _digest(desk, claim))
     if kept is None or kept.created_at < now - KEPT:
-        keys.forget_reply(tx, caller.id, claim.digest)
+        keys.forget_reply(tx, caller.id, _digest(desk, claim))
         insert_new(tx, IdempotencyRecord, values)
         return None
     if not prf.same(kept.fingerprint, fingerprint):
@@ -88,43 +82,48 @@ def begin(desk: Desk, tx: Transaction, caller: Caller, claim: Claim, *, resource
 
 def extend(desk: Desk, tx: Transaction, caller: Caller, claim: Claim | None) -> None:
     """Say that the claimed request is still running."""
-    kept = keys.kept_reply(tx, caller.id, claim.digest) if claim else None
+    kept = keys.kept_reply(tx, caller.id, _digest(desk, claim)) if claim else None
     if kept is not None:
         kept.lease_until = desk.clock.now() + LEASE
 
 
 def finish(desk: Desk, tx: Transaction, caller: Caller, claim: Claim | None, reply: dict[str, Any] | None) -> None:
     """Keep the reply, or, for a secret, only that it was shown."""
-    kept = keys.kept_reply(tx, caller.id, claim.digest) if claim else None
+    kept = keys.kept_reply(tx, caller.id, _digest(desk, claim)) if claim else None
     if claim is None or kept is None:
         return
     kept.state = "shown" if reply is None else "answered"
-    kept.reply = None if reply is None else aead.seal(_key(desk), json.dumps(reply).encode(), _context(caller, claim))
+    kept.reply = None if reply is None else aead.seal(_key(desk), json.dumps(reply).encode(), _context(desk, caller, claim))
 
 
 def abandon(desk: Desk, caller: Caller, claim: Claim | None) -> None:
     """Free the key: the request was refused and left no trace."""
     if claim is not None:
         with desk.database.write() as tx:
-            kept = keys.kept_reply(tx, caller.id, claim.digest)
+            kept = keys.kept_reply(tx, caller.id, _digest(desk, claim))
             if kept is not None and kept.state == "claimed":
-                keys.forget_reply(tx, caller.id, claim.digest)
+                keys.forget_reply(tx, caller.id, _digest(desk, claim))
 
 
 def _key(desk: Desk) -> bytes:
     return aead.derive(system_key(desk, "idempotency"), "tacit/idempotency-reply/1")
 
 
+def _digest(desk: Desk, claim: Claim) -> str:
+    """Return what stands in the table for the key: an HMAC, since keys may be guessable."""
+    return prf.mac(system_key(desk, "idempotency"), "tacit/idempotency-key/1", claim.key).hex()
+
+
 def _fingerprint(desk: Desk, caller: Caller, claim: Claim) -> bytes:
-    return prf.mac(system_key(desk, "idempotency"), "tacit/idempotency/1", caller.id, claim.digest, claim.request)
+    return prf.mac(system_key(desk, "idempotency"), "tacit/idempotency/1", caller.id, _digest(desk, claim), claim.request)
 
 
-def _context(caller: Caller, claim: Claim) -> bytes:
-    return aead.context("tacit/idempotency-reply/1", caller.id, claim.digest)
+def _context(desk: Desk, caller: Caller, claim: Claim) -> bytes:
+    return aead.context("tacit/idempotency-reply/1", caller.id, _digest(desk, claim))
 
 
 def _opened(desk: Desk, caller: Caller, claim: Claim, sealed: bytes) -> dict[str, Any]:
-    reply: dict[str, Any] = json.loads(bytes(aead.open_sealed(_key(desk), sealed, _context(caller, claim))))
+    reply: dict[str, Any] = json.loads(bytes(aead.open_sealed(_key(desk), sealed, _context(desk, caller, claim))))
     return reply
 
 

@@ -81,7 +81,7 @@ def chunks(tx: Transaction, upload_id: str, row_group: int, generation: int, col
         ColumnChunk.generation == generation,
         ColumnChunk.column.in_(list(columns)),
     )
-    return dict(tx.execute(wanted).tuples().all())
+    return {column: sealed for column, sealed in tx.execute(wanted)}  # noqa: C416  a Result is no mapping
 
 
 def abandoned(tx: Transaction, now: datetime) -> Sequence[Upload]:

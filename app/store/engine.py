@@ -68,7 +68,8 @@ class Database:
 def insert_new(tx: Transaction, table: type[Any], values: Mapping[str, object]) -> bool:
     """Insert one row unless a unique key is taken; say whether it went in. On PostgreSQL a rival's open insert is waited for."""
     make = sqlite.insert if tx.get_bind().dialect.name == "sqlite" else postgresql.insert
-    done = tx.execute(make(table).values(dict(values)).on_conflict_do_nothing())
+    statement = make(table).values(dict(values)).on_conflict_do_nothing()
+    done = tx.execute(statement, execution_options={"preserve_rowcount": True})
     return bool(done.rowcount == 1)  # type: ignore[attr-defined]
 
 

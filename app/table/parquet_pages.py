@@ -13,10 +13,9 @@ A column without any dictionary may be read as it is: its values stand in its pa
 Source: apache/parquet-format, src/main/thrift/parquet.thrift (PageHeader) and README, "File format".
 """
 
-from typing import BinaryIO
-
 from app.errors import Fault, Invalid, TooLarge, UnsupportedType
 from app.table.limits import Limits
+from app.table.source import Watched
 from app.table.thrift import I32, I64, LIST, STRUCT, Compact, Fields
 
 FOOTER_BYTES = 8 << 20
@@ -38,7 +37,7 @@ _UNREADABLE = [Fault("unreadable")]
 Extent = tuple[int, int, int]  # a column's ordinal, where one of its chunks begins and ends
 
 
-def check_footer(source: BinaryIO) -> list[Extent]:
+def check_footer(source: Watched) -> list[Extent]:
     """Return where each column chunk begins and ends; refuse what is no Parquet, is encrypted, or a bomb already."""
     size = source.seek(0, 2)
     source.seek(0)
@@ -68,7 +67,7 @@ def check_footer(source: BinaryIO) -> list[Extent]:
 
 
 def check_pages(
-    source: BinaryIO,
+    source: Watched,
     extents: list[Extent],
     *,
     rows: int,
@@ -104,7 +103,7 @@ def _extent(metadata: Fields) -> tuple[int, int]:
     return start, start + size
 
 
-def _page(source: BinaryIO, start: int) -> tuple[Fields, int]:
+def _page(source: Watched, start: int) -> tuple[Fields, int]:
     """Read the page header at `start`; return it and where the next one stands."""
     source.seek(start)
     reader = Compact(source.read(_HEADER_BYTES), structs=0)

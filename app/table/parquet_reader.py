@@ -16,7 +16,7 @@ from app.table.header import check_names
 from app.table.limits import Faults, Limits
 from app.table.parquet_pages import FOOTER_BYTES, check_footer, check_pages
 from app.table.schema import Schema
-from app.table.source import parsing
+from app.table.source import Watched, parsing
 from app.table.typed import TypedConverter, is_accepted
 
 _BATCH_ROWS = 32_768
@@ -30,17 +30,18 @@ def read_parquet(
     null_markers: tuple[str, ...],
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches in the schema's column order; raise `RowsRefused` with the faults of all rows at the end."""
-    extents = check_footer(source)
-    with parsing("Parquet"):
-        file = _open(source, ())
+    watched = Watched(source)
+    extents = check_footer(watched)
+    with parsing("Parquet", watched):
+        file = _open(watched, ())
         metadata = file.metadata
-        plain = check_pages(source, extents, rows=metadata.num_rows, columns=metadata.num_columns, limits=limits)
+        plain = check_pages(watched, extents, rows=metadata.num_rows, columns=metadata.num_columns, limits=limits)
         _check_types(file, schema, limits)
         texts = tuple(f.name for ordinal, f in enumerate(file.schema_arrow) if _is_text(f.type) and ordinal not in plain)
-        file = _open(source, texts)
+        file = _open(watched, texts)
     converters = [TypedConverter(column, limits, null_markers) for column in schema.columns]
     faults, before, decoded = Faults(), 0, 0
-    for batch in _batches(file, schema.names):
+    for batch in _batches(file, schema.names, watched):
         decoded += _decoded_bytes(batch)
         if decoded > limits.decoded_bytes or before + batch.num_rows > limits.rows:
             raise TooLarge("The Parquet file decodes to more than is accepted; send it in parts.")
@@ -54,7 +55,7 @@ def read_parquet(
     faults.raise_if_any()
 
 
-def _open(source: BinaryIO, dictionaries: tuple[str, ...]) -> Any:
+def _open(source: Watched, dictionaries: tuple[str, ...]) -> Any:
     source.seek(0)
     return pq.ParquetFile(
         pa.PythonFile(source, mode="r"),
@@ -91,11 +92,11 @@ def _is_bytes(kind: Any) -> bool:
     return _is_text(value) or bool(pa.types.is_null(value))
 
 
-def _batches(file: Any, names: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+def _batches(file: Any, names: tuple[str, ...], watched: Watched) -> Iterator[pa.RecordBatch]:
     """Yield validated batches; what Arrow raises on the way becomes `Invalid`."""
     batches = file.iter_batches(batch_size=_BATCH_ROWS, columns=list(names), use_threads=False)
     while True:
-        with parsing("Parquet"):
+        with parsing("Parquet", watched):
             batch = next(batches, None)
             if batch is None:
                 return

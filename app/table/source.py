@@ -9,7 +9,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from app.errors import Fault, Invalid, TooLarge, UnsupportedType
 from app.table.arrow import pa
@@ -97,6 +97,49 @@ class Tap:
         """Do nothing: the source belongs to the caller."""
 
 
+class Watched:
+    """A file that seeks, for Arrow to read, with the file's own error kept aside."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        """Watch `source`, which stays the caller's."""
+        self._source = source
+        self.closed = False
+        self.error: BaseException | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        """Read as the source does."""
+        with self._kept():
+            return self._source.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move as the source does."""
+        with self._kept():
+            return self._source.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the source's position."""
+        return self._source.tell()
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def readable(self) -> bool:
+        """Tell Arrow that this can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell Arrow that this can be sought."""
+        return True
+
+    def close(self) -> None:
+        """Do nothing: the source belongs to the caller."""
+
+
 def open_text(source: Readable, *, content_encoding: str | None, cap: int) -> Tap:
     """Return a tap on the decoded bytes, once the encoding and the first of them are none that is refused."""
     raw = Tap(source.read, cap=None)
@@ -121,14 +164,16 @@ def open_text(source: Readable, *, content_encoding: str | None, cap: int) -> Ta
 
 
 @contextmanager
-def parsing(what: str, *taps: Tap) -> Iterator[None]:
-    """Turn what Arrow raises into `Invalid`, and give back what a tap's source raised."""
+def parsing(what: str, source: "Watched | None" = None) -> Iterator[None]:
+    """Turn what Arrow raises into `Invalid`, and give back what the source raised.
+
+    Arrow's Python side raises more than its own errors on damaged files: UnicodeDecodeError for names, for one.
+    """
     try:
         yield
-    except (pa.ArrowException, OSError):
-        for tap in taps:
-            if tap.error is not None:
-                raise tap.error from None
+    except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError):
+        if source is not None and source.error is not None:
+            raise source.error from None
         raise Invalid(f"The body cannot be read as {what}.", faults=[Fault("unreadable")]) from None
 
 
