@@ -18,7 +18,7 @@ COPY app app
 COPY migrations migrations
 ENV PATH=/opt/tacit/bin:$PATH PYTHONPATH=/opt/tacit/src PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     TACIT_FOLDER=/var/lib/tacit TACIT_HOST=0.0.0.0 TACIT_PORT=8000
-USER tacit
+USER 10001:10001
 VOLUME /var/lib/tacit
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
