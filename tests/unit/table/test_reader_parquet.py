@@ -154,3 +154,24 @@ def test_it_wants_a_source_that_seeks_and_no_content_encoding():
         list(read(Stream(), media_type=PARQUET, content_encoding=None, schema=Schema((TEXT,)), limits=limits))
     with pytest.raises(UnsupportedType):
         list(read(io.BytesIO(), media_type=PARQUET, content_encoding="gzip", schema=Schema((TEXT,)), limits=limits))
+
+
+def test_what_the_source_raises_comes_through():
+    class Broken(io.BytesIO):
+        def read(self, size=-1, /):
+            if 4 < self.tell() < 900_000:
+                raise OSError(5, "the disk")
+            return super().read(size)
+
+    data = written(pa.array([f"{index:09}" for index in range(100_000)]), use_dictionary=False, compression="none")
+    assert len(data) > 1_000_000
+    with pytest.raises(OSError, match="the disk"):
+        list(
+            read(
+                Broken(data),
+                media_type=PARQUET,
+                content_encoding=None,
+                schema=Schema((TEXT,)),
+                limits=Limits(decoded_bytes=1 << 26, rows=1_000_000),
+            ),
+        )
