@@ -24,7 +24,7 @@ from app.dp.query import Kind
 from app.dp.rows import RowGroup, select
 
 _DEAL_EVERY = 2_000_000  # rows that wait before they are dealt into bins
-_BOUND_BIN = 500_000  # rows of a bin that are bounded before it grows on, fourfold each time
+_BOUND_BIN = 1_000_000  # rows of a bin that are bounded before it grows on, fourfold each time
 _BINS = 16
 
 

@@ -16,6 +16,7 @@ Invariants
 
 import functools
 import hmac
+import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def deal(rows: Rows, *, bins: int) -> list[Rows]:
     number = (_mix(rows.person) % np.uint64(bins)).astype(np.uint8)
     dealt = rows.pick(np.argsort(number, kind="stable"))
     ends = np.concatenate([[0], np.cumsum(np.bincount(number, minlength=bins))])
-    return [dealt.pick(slice(start, end)) for start, end in zip(ends[:-1], ends[1:], strict=True)]
+    return [dealt.pick(slice(start, end)) for start, end in itertools.pairwise(ends)]
 
 
 def bound(rows: Rows, *, partitions: int, contributions: int, cells: int, key: bytes, digest: bytes) -> Rows:

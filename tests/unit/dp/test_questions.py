@@ -95,6 +95,25 @@ def test_the_canonical_form_is_a_question_again():
 
 
 @pytest.mark.parametrize(
+    "where",
+    [
+        {"not": at("day", "<=", "9999-12-31")},
+        at("day", "<", "0001-01-01"),
+        at("seen", ">", "9999-12-31T23:59:59.999999Z"),
+        {"not": at("seen", ">=", "0001-01-01T00:00:00Z")},
+        at("hours", "<=", 2**63 - 2),
+    ],
+)
+def test_the_canonical_form_reads_back_at_the_ends_of_the_calendar(where):
+    canonical = ask(where=where).canonical(people())
+    assert ask(where=canonical["where"]).canonical(people()) == canonical
+
+
+def test_moments_outside_the_calendar_are_refused():
+    assert ("/where/value", "not-a-value-of-the-column") in rules(COUNT | {"where": at("seen", ">", "0001-01-01T00:00:00+02:00")})
+
+
+@pytest.mark.parametrize(
     "word", ["count_people", "variance", "stddev", "median", "quantile", "histogram", "min", "max", "nonsense"]
 )
 def test_unknown_aggregates_are_refused_by_place_with_a_hint(word):
