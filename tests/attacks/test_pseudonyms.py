@@ -1,0 +1,81 @@
+"""I20: a dictionary of identifiers against a stolen column of pseudonyms."""
+
+import hashlib
+import os
+
+import pytest
+
+from app.crypto import prf
+from app.deidentification.apply import TechniqueKeys, apply
+from app.deidentification.keyed_hash import column_hashes
+from app.deidentification.policy import Policy
+from app.table.arrow import pa, pc
+from app.table.schema import Schema
+
+VICTIMS, LONG = 2_000, bool(os.environ.get("TACIT_FULL"))
+DICTIONARY = 1_000_000 if LONG else 100_000
+SCHEMA = Schema.from_json([{"name": "phone", "type": "text", "identifier": "phone", "country": "US", "nullable": False}])
+POLICY = Policy.from_json({"phone": {"technique": "pseudonymize"}}, SCHEMA)
+
+
+def numbers(count: int) -> list[str]:
+    """Return every number of an exchange after another: what a thief can count through."""
+    return [f"+1201{2_000_000 + number}" for number in range(count)]
+
+
+def stolen(population_key: bytes, population: str = "p") -> pa.Array:
+    """Return the column that a thief of the opened store would hold."""
+    keys = TechniqueKeys(
+        organisation="o",
+        dataset="d",
+        pseudonyms={"phone": prf.pseudonym_key(population_key, population=population, kind="phone")},
+        named={},
+        recipients={},
+    )
+    batch = pa.record_batch([pa.array(numbers(DICTIONARY)[:: DICTIONARY // VICTIMS])], names=["phone"])
+    kept, _ = apply(batch, schema=SCHEMA, policy=POLICY, keys=keys, first_row=1)
+    return kept.column("phone")
+
+
+def found(column: pa.Array, guesses: pa.Array) -> int:
+    return pc.sum(pc.is_in(column, value_set=guesses)).as_py()
+
+
+@pytest.mark.attack("I20")
+def test_i20_a_dictionary_finds_nobody_without_the_key_and_everybody_with_it():
+    key = os.urandom(32)
+    column, dictionary = stolen(key), pa.array(numbers(DICTIONARY))
+    own = prf.pseudonym_key(key, population="p", kind="phone")
+    assert found(column, column_hashes(dictionary, own)) == VICTIMS  # the attack works: only the key stands between
+    for guess in (b"0" * 64, prf.pseudonym_key(bytes(32), population="p", kind="phone")):
+        assert found(column, column_hashes(dictionary, guess)) == 0
+
+
+@pytest.mark.attack("I20")
+@pytest.mark.parametrize("plain", ["sha256", "sha1", "md5", "sha512", "blake2b"])
+def test_i20_no_unkeyed_hash_of_any_writing_is_in_the_column(plain: str):
+    column = stolen(os.urandom(32))
+    guesses = []
+    for number in numbers(DICTIONARY)[:: DICTIONARY // VICTIMS]:
+        for writing in (number, number[1:], number[2:], f"p{number}", f"phone{number}"):
+            digest = hashlib.new(plain, writing.encode()).digest()
+            guesses += [digest[:16], digest[-16:]]
+    assert found(column, pa.array(guesses, pa.binary(16))) == 0
+
+
+@pytest.mark.attack("I20")
+def test_i20_pseudonyms_of_two_populations_or_kinds_do_not_join():
+    key = os.urandom(32)
+    assert found(stolen(key, "p"), stolen(key, "q")) == 0
+    dictionary = pa.array(numbers(VICTIMS))
+    one, other = (column_hashes(dictionary, prf.pseudonym_key(key, population="p", kind=kind)) for kind in ("phone", "mobile"))
+    assert found(one, other) == 0
+
+
+def test_a_dataset_s_pseudonyms_are_those_that_a_service_is_given():
+    """Soundness R28: `populations:pseudonymize` returns exactly what the datasets hold, writing and case rules included."""
+    key = os.urandom(32)
+    column = stolen(key)
+    for index, number in ((0, numbers(1)[0]), (1, numbers(DICTIONARY)[DICTIONARY // VICTIMS])):
+        for writing in (number, f" ({number[2:5]}) {number[5:8]}-{number[8:]} "):
+            assert prf.pseudonym(key, population="p", kind="phone", value=writing, country="US") == column[index].as_py()
