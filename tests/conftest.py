@@ -1,7 +1,7 @@
 """What every test of the whole house stands on: a real database made by the migrations, a real server on loopback.
 
-SQLite and PostgreSQL run the same tests. PostgreSQL is a real server from a wheel, one for each worker of the run, its folder under
-the system's temporary one; each test gets a database of its own, copied from a migrated template.
+SQLite and PostgreSQL run the same tests. PostgreSQL is a real server from a wheel, one for each worker of the run, its folder
+under the system's temporary one; each test gets a database of its own, copied from a migrated template.
 """
 
 import os

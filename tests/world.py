@@ -104,7 +104,14 @@ class World:
         return str(self.owner.create_population(name, unit=unit, accounting="pure", total={"epsilon": epsilon})["id"])
 
     def dataset(self, population: str, *, name: str = "visits", **changes: Any) -> str:
-        body = {"name": name, "population": population, "max_rows": 100_000, "schema": SCHEMA, "policy": POLICY, "privacy_unit": UNIT}
+        body = {
+            "name": name,
+            "population": population,
+            "max_rows": 100_000,
+            "schema": SCHEMA,
+            "policy": POLICY,
+            "privacy_unit": UNIT,
+        }
         made = str(self.owner.create_dataset(body | changes)["id"])
         self.owner.put_grant(made, self.ids["partner"], ["upload"])
         self.owner.put_grant(made, self.ids["analyst"], ["query"])

@@ -7,12 +7,14 @@ Invariants
 - Values are clamped to the plan's bounds: a value out of bounds counts as the bound (threat D8).
 - Sums are added in int64 where the plan's range and the number of rows prove that nothing overflows, else in two halves; totals
   are Python integers (R9, threat D15).
-- Memory: the rows that pass and count, about 45 bytes each, and a sixteenth of them again while they are bounded: persons are
+- Memory: the rows that pass and count, about 45 bytes each, and two sixteenths of them again while they are bounded: persons are
   dealt into bins that share none, each bin is bounded alone, and a bin that grows is bounded on the way.
 """
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +25,10 @@ from app.dp.plan import Plan
 from app.dp.query import Kind
 from app.dp.rows import RowGroup, select
 
-_DEAL_EVERY = 2_000_000  # rows that wait before they are dealt into bins
+_DEAL_AFTER = 2_000_000  # rows that fit one bin; with more, all are dealt into several
 _BOUND_BIN = 1_000_000  # rows of a bin that are bounded before it grows on, fourfold each time
 _BINS = 16
+_THREADS = 2
 
 
 def aggregate(row_groups: Iterable[RowGroup], *, plan: Plan, bounding_key: bytes) -> tuple[tuple[int, ...], ...]:
@@ -35,32 +38,36 @@ def aggregate(row_groups: Iterable[RowGroup], *, plan: Plan, bounding_key: bytes
     """
     totals = [[0] * plan.cells for shape in _shapes(plan) for _ in range(shape.statistics)]
     selected = (select(group, plan) for group in row_groups)
-    for rows in selected if plan.privacy_id is None else _bounded(selected, plan, bounding_key):
-        _add(totals, _statistics(rows, plan))
+    by_unit = (
+        map(partial(_statistics, plan=plan), selected) if plan.privacy_id is None else _of_persons(selected, plan, bounding_key)
+    )
+    for statistics in by_unit:
+        _add(totals, statistics)
     return tuple(tuple(total) for total in totals)
 
 
-def _bounded(parts: Iterable[Rows], plan: Plan, key: bytes) -> Iterator[Rows]:
-    """Return the rows that count, in parts that share no person."""
+def _of_persons(parts: Iterable[Rows], plan: Plan, key: bytes) -> Iterator[list[list[int]]]:
+    """Return the statistics of bounded rows, in parts that share no person."""
     bins = [_Bin(plan, key) for _ in range(_BINS)]
     waiting: list[Rows] = []
-    dealt = False
+    count = 0
     for part in parts:
         waiting.append(part)
-        if sum(map(len, waiting)) >= _DEAL_EVERY:
+        count += len(part)
+        if count > _DEAL_AFTER:
             _deal(waiting, bins)
-            waiting, dealt = [], True
-    if waiting and dealt:
-        _deal(waiting, bins)
-    elif waiting:
-        yield _bound(merge(waiting), plan, key)
-    for each in bins:
-        yield from each.close()
+            waiting = []
+    if waiting:
+        yield _statistics(_bound(merge(waiting), plan, key), plan)
+    else:
+        with ThreadPoolExecutor(_THREADS) as threads:
+            yield from threads.map(_Bin.close, bins)
 
 
 def _deal(waiting: list[Rows], bins: list["_Bin"]) -> None:
-    for each, rows in zip(bins, deal(merge(waiting), bins=len(bins)), strict=True):
-        each.add(rows)
+    for part in waiting:
+        for each, rows in zip(bins, deal(part, bins=len(bins)), strict=True):
+            each.add(rows)
 
 
 class _Bin:
@@ -69,21 +76,23 @@ class _Bin:
     def __init__(self, plan: Plan, key: bytes) -> None:
         self._plan, self._key = plan, key
         self._parts: list[Rows] = []
-        self._limit = _BOUND_BIN
+        self._count, self._limit = 0, _BOUND_BIN
 
     def add(self, rows: Rows) -> None:
         """Take more rows."""
         self._parts.append(rows)
-        if sum(map(len, self._parts)) > self._limit:
+        self._count += len(rows)
+        if self._count > self._limit:
             self._parts = [_bound(merge(self._parts), self._plan, self._key)]
-            self._limit = max(_BOUND_BIN, 4 * len(self._parts[0]))
+            self._count = len(self._parts[0])
+            self._limit = max(_BOUND_BIN, 4 * self._count)
 
-    def close(self) -> Iterator[Rows]:
-        """Return the rows that count, once, and forget them."""
-        if self._parts:
-            rows = merge(self._parts)
-            self._parts = []
-            yield _bound(rows, self._plan, self._key)
+    def close(self) -> list[list[int]]:
+        """Return the statistics of the rows that count, and forget the rows."""
+        if not self._parts:
+            return []
+        parts, self._parts = self._parts, []
+        return _statistics(_bound(merge(parts), self._plan, self._key), self._plan)
 
 
 def _bound(rows: Rows, plan: Plan, key: bytes) -> Rows:
@@ -96,7 +105,7 @@ def _shapes(plan: Plan) -> list[Shape]:
 
 
 def _add(totals: list[list[int]], more: list[list[int]]) -> None:
-    for total, part in zip(totals, more, strict=True):
+    for total, part in zip(totals, more, strict=bool(more)):
         total[:] = map(int.__add__, total, part)
 
 

@@ -255,8 +255,13 @@ def _finish(
         "receipt": receipt,
     }
     with desk.database.write() as tx:
+        datasets.hold(tx, intake.dataset.id)
         row = access.dataset(desk, tx, caller, intake.dataset.id, access.UPLOAD)
-        if row.version != intake.dataset.version and not row.frozen:
+        if (row.schema, row.policy, row.privacy_unit) != (
+            intake.dataset.schema,
+            intake.dataset.policy,
+            intake.dataset.privacy_unit,
+        ):
             raise Conflict("The dataset's definition changed while the upload came in; send it again.")
         _extend_head(desk, tx, row, intake.upload_id, mac=mac, rows=rows)
         found = datasets.upload(tx, row.id, intake.upload_id)
@@ -273,7 +278,7 @@ def _finish(
 
 
 def _extend_head(desk: Desk, tx: Transaction, row: tables.Dataset, upload_id: str, *, mac: bytes, rows: int) -> None:
-    head = datasets.head(tx, row.id, for_change=True)
+    head = datasets.head(tx, row.id)
     if head is None:
         head = tables.Head(
             dataset_id=row.id, epoch=0, content=manifest.HeadContent(uploads=()).to_text(), data_version="", version=0

@@ -29,10 +29,14 @@ def page(tx: Transaction, organisation: str, *, after: str, limit: int, only: It
     return tx.scalars(wanted.order_by(Dataset.id).limit(limit)).all()
 
 
-def head(tx: Transaction, dataset_id: str, *, for_change: bool = False) -> Head | None:
-    """Return the dataset's head; `for_change` holds the row until the transaction ends."""
-    wanted = sa.select(Head).where(Head.dataset_id == dataset_id)
-    return tx.scalar(wanted.with_for_update() if for_change else wanted)
+def hold(tx: Transaction, dataset_id: str) -> None:
+    """Hold the dataset until the transaction ends: two uploads that finish at once replace its head one after the other."""
+    tx.execute(sa.select(Dataset.id).where(Dataset.id == dataset_id).with_for_update())
+
+
+def head(tx: Transaction, dataset_id: str) -> Head | None:
+    """Return the dataset's head; None before its first upload."""
+    return tx.scalar(sa.select(Head).where(Head.dataset_id == dataset_id))
 
 
 def upload(tx: Transaction, dataset_id: str, upload_id: str) -> Upload | None:

@@ -18,12 +18,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from app.errors import Unavailable
+from app.errors import Conflict, Unavailable
 
 Transaction = Session
 
@@ -111,11 +111,15 @@ def _postgresql(url: str, patience: float) -> sa.Engine:
 
 @contextmanager
 def _said_as_unavailable() -> Iterator[None]:
-    """Turn what means *the database cannot now* into `Unavailable`; everything else is a bug and stays one."""
+    """Turn *the database cannot now* into `Unavailable` and *somebody was faster* into `Conflict`; the rest are bugs."""
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout):
         raise Unavailable(_BUSY, retry_after=1) from None
+    except IntegrityError as error:
+        if getattr(error.orig, "sqlstate", None) == "23505" or "UNIQUE constraint failed" in str(error.orig):
+            raise Conflict("Somebody did the same at the same moment; look at what is there and try again.") from None
+        raise
     except DBAPIError as error:
         if error.connection_invalidated or getattr(error.orig, "sqlstate", None) in {"40001", "40P01", "55P03", "57014", "53100"}:
             raise Unavailable(_BUSY, retry_after=1) from None
