@@ -123,7 +123,7 @@ def test_r8_a_null_uses_its_persons_quota():
 @pytest.mark.parametrize("size", [1, 7, 64, 1000])
 def test_d14_uploads_row_groups_and_batches_in_any_order_give_the_same(size, monkeypatch):
     monkeypatch.setattr(module, "_BOUND_BIN", 5)
-    monkeypatch.setattr(module, "_DEAL_EVERY", 50)
+    monkeypatch.setattr(module, "_DEAL_AFTER", 50)
     chance = random.Random(11)
     records = [
         {"who": chance.randrange(20), "uid": at, "hours": chance.choice([None, 5, 50]), "sex": chance.randrange(3)}
