@@ -44,7 +44,6 @@ from app.store.engine import Transaction, insert_new
 from app.table.exact import decimal_text
 
 _LOG = logging.getLogger("app.answer")
-LEASE = timedelta(seconds=120)
 GRID = 10  # seconds: a late answer is fetched on this grid
 POLL = 0.02
 
@@ -157,6 +156,7 @@ def _pay(
     """Commit the debit with the version pinned; or find the entry that paid for this question before."""
     epsilon, _, _ = planned.cost.as_units()
     now, lease_id, entry_id = desk.clock.now(), new_id(), new_id()
+    until = now + timedelta(seconds=max(60, planned.deadline // 500))  # longer than anybody computes; then somebody else may
     with desk.database.write() as tx:
         version = opened.pin(desk, tx, row)
         question_key = hashlib.sha256(aead.context("tacit/question/1", row.id, version.id, planned.digest)).hexdigest()
@@ -164,9 +164,7 @@ def _pay(
             _claim(desk, tx, caller, claim)
         known = populations.paid(tx, question_key, epsilon)
         if known is not None:
-            taken = known.state == "debited" and populations.take_over(
-                tx, known.id, lease_id=lease_id, until=now + LEASE, now=now
-            )
+            taken = known.state == "debited" and populations.take_over(tx, known.id, lease_id=lease_id, until=until, now=now)
             if not desk.rules.shared_answers and known.principal_id != caller.id:
                 _spend_allowance(desk, tx, caller, population.id, epsilon)
             return _Paid(known.id, version, lease_id if taken else None, repeated=not taken)
@@ -185,7 +183,7 @@ def _pay(
             "question": json.dumps(planned.question),
             "state": "debited",
             "lease_id": lease_id,
-            "lease_until": now + LEASE,
+            "lease_until": until,
             "created_at": now,
         }
         if not insert_new(tx, tables.LedgerEntry, entry):

@@ -91,6 +91,11 @@ def take_over(tx: Transaction, entry_id: str, *, lease_id: str, until: datetime,
     return _changed(done)
 
 
+def end_leases(tx: Transaction, now: datetime) -> None:
+    """Let every paid, unanswered entry be computed by whoever asks next: the processes that had them are gone."""
+    tx.execute(sa.update(LedgerEntry).where(LedgerEntry.state == "debited").values(lease_until=now))
+
+
 def give_up(tx: Transaction, entry_id: str, *, lease_id: str, now: datetime) -> None:
     """Let somebody else compute the entry from now on."""
     tx.execute(
