@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check lock clean
+.PHONY: help setup test check lock clean demo serve bench bench-smoke openapi
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -21,6 +21,23 @@ $(READY): requirements/dev.txt pyproject.toml
 	@$(PIP) install --require-hashes -r requirements/dev.txt 2>&1 | grep -v '^WARNING: Location' || true
 	@$(PIP) install --no-deps --no-build-isolation -e . 2>&1 | grep -v '^WARNING: Location' || true
 	@$(BIN)/python -c 'import fastapi, tacit' && touch $(READY)
+
+demo: $(READY) ## Tell the whole story on a service of its own, in under a minute
+	@$(BIN)/python -m demo.story
+
+serve: $(READY) ## Keep a service up in ./var (made on first use; the operator's token is then shown, once)
+	@test -e "$${TACIT_FOLDER:-var}/root.key" || { echo "· the operator's token, shown this once:"; $(BIN)/python -m app init; }
+	@echo "· http://$${TACIT_HOST:-127.0.0.1}:$${TACIT_PORT:-8000}/docs (Ctrl-C ends it)"
+	@$(BIN)/python -m app serve
+
+bench: $(READY) ## Measure beside peers (FIGURES="ingest.sqlite start" selects; writes benchmarks/results.json)
+	@$(BIN)/python -m benchmarks.run $(FIGURES)
+
+bench-smoke: $(READY) ## Run every benchmark once on small data
+	@$(BIN)/python -m benchmarks.run --smoke $(FIGURES)
+
+openapi: $(READY) ## Write openapi/openapi.json anew
+	@$(BIN)/python -m app openapi openapi/openapi.json
 
 test: $(READY) ## Run the tests (PYTEST_ARGS="-k ledger" passes arguments on; TACIT_FULL=1 the long forms)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
