@@ -16,8 +16,10 @@ import pytest
 
 from app.errors import Invalid, RowsRefused, TacitError, TooLarge, UnsupportedType
 from app.table.limits import Limits
+from app.table.parquet_pages import check_footer, check_pages
 from app.table.reader import PARQUET, read
 from app.table.schema import Column, ColumnType, Schema
+from app.table.source import Watched
 
 CSV, LINES = "text/csv", "application/x-ndjson"
 TEXT = Schema((Column("a", ColumnType.TEXT),))
@@ -129,6 +131,22 @@ def test_i2_i3_bombs_are_refused_with_peak_memory_bounded(name, tmp_path):
     assert int(grown) < 100, "megabytes"
 
 
+def test_i1_nothing_is_read_beyond_the_cap():
+    for media_type, row in ((CSV, b"x\n"), (LINES, b"{}\n"), ("application/json", b"{},")):
+        source = io.BytesIO((b"a\n" if media_type == CSV else b"") + row * 500_000)
+        with pytest.raises(TooLarge):
+            list(
+                read(
+                    source,
+                    media_type=media_type,
+                    content_encoding=None,
+                    schema=TEXT,
+                    limits=Limits(decoded_bytes=300_000, rows=10**6, array_bytes=10**6),
+                ),
+            )
+        assert source.tell() == 300_001
+
+
 def test_i2_zip_other_encodings_and_undeclared_compression_are_refused():
     for encoding in ("zip", "br", "deflate", "gzip, gzip"):
         refused(UnsupportedType, b"a\n1\n", encoding=encoding)
@@ -163,6 +181,17 @@ def test_i3_the_decoded_cap_counts_what_rows_repeat():
     data = repeated_text(100, 1 << 18)
     assert len(rows(data, TEXT, PARQUET)) == 100
     refused(TooLarge, data, TEXT, PARQUET, decoded_bytes=20 << 20)
+
+
+def test_i3_no_page_and_no_sum_of_pages_is_larger_than_accepted():
+    refused(TooLarge, one_long_page(65 << 20), TEXT, PARQUET, decoded_bytes=1 << 30, cell_bytes=1 << 30)
+    data = parquet(pa.table({"a": ["x" * 1000] * 1000}), compression="zstd", use_dictionary=False, data_page_size=1000)
+    source = Watched(io.BytesIO(data))
+    extents = check_footer(source)
+    limits = Limits(decoded_bytes=1_100_000, rows=1000)
+    assert check_pages(source, extents, rows=1000, columns=1, limits=limits) == {0}
+    with pytest.raises(TooLarge):
+        check_pages(source, extents, rows=1000, columns=1, limits=Limits(decoded_bytes=900_000, rows=1000))
 
 
 def test_i4_truncated_garbage_and_wrong_magic():
@@ -287,6 +316,7 @@ def test_i9_ragged_rows_are_named_by_number():
     late = b"a,b\n" + b"xxxxxxxxxx,1\n" * 400_000 + b"x\n"
     assert refused(RowsRefused, late, PAIR) == [(400_001, None, "ragged")]
     assert refused(RowsRefused, b'a,b\nx,1\n"x\ny,2\n', PAIR) == [(2, None, "stray-quote")]
+    assert refused(RowsRefused, b'a\n1\n"zz"x\n', WHOLE) == [(2, None, "stray-quote")]
 
 
 @pytest.mark.parametrize(

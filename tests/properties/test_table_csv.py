@@ -61,6 +61,7 @@ def test_rule_6_a_cut_between_chunks_changes_nothing(table, size):
     pieces = [cutter.feed(data[at : at + size]) for at in range(0, len(data), size)] + [cutter.finish()]
     assert b"".join(pieces) == data
     assert not cutter.broken
+    assert not any(piece.endswith(b"\r") for piece in pieces)
     for piece in pieces:
         list(csv.reader(io.StringIO(piece.decode(), newline=""), strict=True))  # raises where a quote is left open
 

@@ -60,6 +60,7 @@ def test_r23_c3_a_chunk_does_not_open_with_any_field_of_its_context_changed(fiel
     sealed = seal_column(KEY, array, right)
     value = getattr(right, field)
     wrong = dataclasses.replace(right, **{field: value + 1 if isinstance(value, int) else value + "x"})
+    assert wrong.encoded() != right.encoded()
     with pytest.raises(Integrity):
         open_column(KEY, sealed, wrong)
     assert open_column(KEY, sealed, right).to_pylist() == [1, 2, 3]
