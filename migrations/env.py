@@ -8,7 +8,8 @@ from typing import Any, Literal
 from alembic import context
 from sqlalchemy import text
 
-from app.store.tables import Moment, Table
+from app.store import tables
+from app.store.base import Moment
 
 
 def _render(kind: str, item: Any, _: Any) -> str | Literal[False]:
@@ -21,7 +22,7 @@ if connection.dialect.name == "postgresql":
     connection.execute(text("SELECT pg_advisory_xact_lock(7463112)"))
 context.configure(
     connection=connection,
-    target_metadata=Table.metadata,
+    target_metadata=tables.Organisation.metadata,
     render_as_batch=True,
     render_item=_render,
     compare_type=True,

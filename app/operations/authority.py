@@ -12,7 +12,7 @@ from app.crypto import prf
 from app.errors import Integrity
 from app.operations.desk import Desk
 from app.operations.keychain import system_key
-from app.store.tables import Authenticated
+from app.store.base import Authenticated
 
 AUTHORITY = "authority"
 Row = TypeVar("Row", bound=Authenticated)

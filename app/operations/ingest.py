@@ -234,20 +234,7 @@ def _finish(
     mac = manifest.manifest_mac(desk, blob)
     now = desk.clock.now()
     report = _column_report(intake.dataset, nulls)
-    receipt = desk.signer.sign(
-        "receipt",
-        {
-            "upload": intake.upload_id,
-            "dataset": intake.dataset.id,
-            "partner": caller.id,
-            "digest": "sha-256:" + digest.hex(),
-            "manifest": mac.hex(),
-            "rows": rows,
-            "columns": report,
-            "policy_version": intake.dataset.version,
-            "received_at": rfc3339(now),
-        },
-    )
+    receipt = _receipt(desk, caller, intake, rows=rows, report=report, digest=digest, mac=mac)
     reply = {
         "id": intake.upload_id,
         "dataset": intake.dataset.id,
@@ -278,6 +265,24 @@ def _finish(
         once.finish(desk, tx, caller, claim, {"digest": digest.hex(), "reply": reply})
         audit.note(desk, tx, caller, "upload", row.id, upload=intake.upload_id)
     return reply
+
+
+def _receipt(
+    desk: Desk, caller: Caller, intake: _Intake, *, rows: int, report: list[dict[str, Any]], digest: bytes, mac: bytes
+) -> dict[str, Any]:
+    """Sign what was received from whom, and what became of it."""
+    document = {
+        "upload": intake.upload_id,
+        "dataset": intake.dataset.id,
+        "partner": caller.id,
+        "digest": "sha-256:" + digest.hex(),
+        "manifest": mac.hex(),
+        "rows": rows,
+        "columns": report,
+        "policy_version": intake.dataset.version,
+        "received_at": rfc3339(desk.clock.now()),
+    }
+    return desk.signer.sign("receipt", document)
 
 
 def _extend_head(desk: Desk, tx: Transaction, row: tables.Dataset, upload_id: str, *, mac: bytes, rows: int) -> None:

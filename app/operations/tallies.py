@@ -9,7 +9,6 @@ Invariants
 - Noise is not available in this version; a tally must say `"noise": null`, and its document says what that means (R40).
 """
 
-import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -31,17 +30,15 @@ from app.errors import (
     TallyClosed,
     TallyNotReady,
     UnblindedCiphertext,
-    WeakKey,
 )
-from app.operations import access, audit
+from app.operations import access, audit, tally_definition
 from app.operations.authority import believe, stamp
 from app.operations.desk import ANALYST, OWNER, PARTNER, SERVICE, Caller, Desk
 from app.operations.once import Claim, once
 from app.operations.populations import record_unprotected
-from app.store import grants, tables, tallies
+from app.store import tables, tallies
 from app.store.engine import Transaction
 from tacit.paillier import public
-from tacit.paillier.encoding import BadMeasure, Layout, Measure
 from tacit.paillier.public import PublicKey
 
 WARNING = (
@@ -53,8 +50,8 @@ WARNING = (
 def create_tally(desk: Desk, caller: Caller, *, body: dict[str, Any], deadline: datetime, claim: Claim | None) -> dict[str, Any]:
     """Open a tally under the caller's public key; measures, roster, minimum and deadline are fixed from now on."""
     access.require_role(caller, ANALYST, SERVICE)
-    key = _read_key(desk, body["public_key"])
-    layout = _read_layout(body["measures"], addends=len(body["roster"]), key=key)
+    key = tally_definition.read_key(desk, body["public_key"])
+    layout = tally_definition.read_layout(body["measures"], addends=len(body["roster"]), key=key)
     if len(set(body["roster"])) != len(body["roster"]) or not 1 <= body["minimum"] <= len(body["roster"]):
         raise Invalid(
             "The roster names each contributor once, and the minimum is at most its length.",
@@ -68,8 +65,8 @@ def create_tally(desk: Desk, caller: Caller, *, body: dict[str, Any], deadline: 
             raise Invalid(
                 "A tally belongs to a population of contributors.", faults=[Fault("unit-contributor", pointer="/population")]
             )
-        _check_roster(desk, tx, caller, body["roster"])
-        _check_moduli(tx, key)
+        tally_definition.check_roster(desk, tx, caller, body["roster"])
+        tally_definition.check_moduli(tx, key)
 
         def act() -> dict[str, Any]:
             if tallies.named(tx, caller.organisation, body["name"]) is not None:
@@ -132,13 +129,13 @@ def contribute(
     with desk.database.read() as tx:
         row = _seen(desk, tx, caller, tally_id)
     definition = json.loads(row.definition)
-    key = _key_of(definition)
+    key = tally_definition.key_of(definition)
     if key_id != definition["key_id"]:
         raise KeyMismatch(
             "These ciphertexts were made for another key; encrypt with the tally's public key.",
             faults=[Fault("key-id", pointer="/key_id")],
         )
-    values = _checked(key, ciphertexts, expected=_layout_of(definition, key).ciphertexts)
+    values = _checked(key, ciphertexts, expected=tally_definition.layout_of(definition, key).ciphertexts)
     marks = [hashlib.sha256(key.canonical(value).to_bytes(key.ciphertext_bytes, "big")).hexdigest() for value in values]
     with desk.database.write() as tx:
         row = tallies.held(tx, tally_id) or row
@@ -192,11 +189,13 @@ def _close(desk: Desk, caller: Caller, row: tables.Tally) -> dict[str, Any]:
 def _close_row(desk: Desk, caller: Caller, row: tables.Tally) -> tables.Tally:
     """Sum what is stored, re-randomise, and keep the result in the transaction that closes."""
     definition = json.loads(row.definition)
-    key = _key_of(definition)
+    key = tally_definition.key_of(definition)
     with desk.database.read() as tx:
         snapshot = tallies.contributions(tx, row.id)
     total = (
-        _total(key, snapshot, slots=_layout_of(definition, key).ciphertexts) if len(snapshot) >= definition["minimum"] else None
+        _total(key, snapshot, slots=tally_definition.layout_of(definition, key).ciphertexts)
+        if len(snapshot) >= definition["minimum"]
+        else None
     )
     with desk.database.write() as tx:
         held = tallies.held(tx, row.id)
@@ -301,67 +300,6 @@ def _checked(key: PublicKey, ciphertexts: Sequence[str], *, expected: int) -> li
     if faults:
         raise BadCiphertext("Some of these are no ciphertexts of the tally's key.", faults=faults)
     return values
-
-
-@functools.lru_cache(maxsize=256)
-def _checked_modulus(n: str) -> PublicKey:
-    """Check a modulus once for each process: the checks take 20 ms, and a tally's key never changes."""
-    return PublicKey.from_jwk({"kty": "DAJ", "alg": "PAI-GN1", "n": n}, minimum_bits=public.FLOOR_BITS)
-
-
-def _key_of(definition: dict[str, Any]) -> PublicKey:
-    return _checked_modulus(definition["public_key"]["n"])
-
-
-def _read_key(desk: Desk, jwk: dict[str, Any]) -> PublicKey:
-    try:
-        key = PublicKey.from_jwk(jwk, minimum_bits=desk.rules.paillier_minimum_bits)
-        public.check_not_smooth(key)
-    except ValueError:
-        bits = desk.rules.paillier_minimum_bits
-        raise WeakKey(
-            f"The key is refused: two large primes, at least {bits} bits, no shared factor; `tacit key new` makes one."
-        ) from None
-    return key
-
-
-def _read_layout(measures: dict[str, Any], *, addends: int, key: PublicKey) -> Layout:
-    faults, read = [], {}
-    for name, body in measures.items():
-        try:
-            read[name] = Measure.from_json(body)
-        except ValueError:
-            faults.append(Fault("measure", pointer=f"/measures/{name}"))
-    if faults:
-        raise Invalid(
-            "A measure has lower, upper and scale, or bins and upper; bounds are multiples of the scale.", faults=faults
-        )
-    try:
-        return Layout(measures=read, addends=addends, n=key.n)
-    except BadMeasure:
-        raise Invalid(
-            "The measures of so many contributors do not fit under the key.", faults=[Fault("headroom", pointer="/measures")]
-        ) from None
-
-
-def _layout_of(definition: dict[str, Any], key: PublicKey) -> Layout:
-    return _read_layout(definition["measures"], addends=len(definition["roster"]), key=key)
-
-
-def _check_roster(desk: Desk, tx: Transaction, caller: Caller, roster: Sequence[str]) -> None:
-    for index, principal_id in enumerate(roster):
-        principal = grants.principal(tx, principal_id)
-        if principal is None or principal.organisation_id != caller.organisation or believe(desk, principal).role != PARTNER:
-            raise Invalid("The roster names partners of the organisation.", faults=[Fault("partner", pointer=f"/roster/{index}")])
-
-
-def _check_moduli(tx: Transaction, key: PublicKey) -> None:
-    """Refuse a modulus that shares a prime with one seen before (soundness R38)."""
-    known = {PublicKey.from_jwk(json.loads(text)["public_key"], minimum_bits=2048).n for text in tallies.definitions(tx)} - {
-        key.n
-    }
-    if known and public.shared_factors([key.n, *known])[0] != 1:
-        raise WeakKey("The key shares a prime with another one; make a new key.")
 
 
 def _seen(desk: Desk, tx: Transaction, caller: Caller, tally_id: str) -> tables.Tally:

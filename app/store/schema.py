@@ -15,8 +15,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from app.errors import Unavailable
+from app.store import tables
 from app.store.engine import Database
-from app.store.tables import Table
 
 _MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 
@@ -46,7 +46,9 @@ def check_revision(database: Database) -> None:
 def drift(database: Database) -> list[Any]:
     """Return what differs between the migrated database and `tables.py`; empty when nothing does."""
     with database.engine.connect() as connection:
-        return list(compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), Table.metadata))
+        return list(
+            compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), tables.Organisation.metadata)
+        )
 
 
 def _config() -> Config:

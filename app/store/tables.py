@@ -2,77 +2,16 @@
 
 Invariants
 - Money for privacy is an integer number of 10⁻⁹ (`BigInteger`), never null, never a float (design §5).
-- Times are microseconds since 1970 in UTC: SQLite keeps no zone, and both databases must order alike.
-- A row that gives rights or fixes a guarantee is `Authenticated`: it carries `version` and `mac` (soundness R25);
-  the columns named in `moving` are the only ones outside its MAC.
+- Rows that give rights or fix a guarantee are `Authenticated` (app/store/base.py).
 - Nothing here is readable that came from a person's row: `sealed` columns hold sealed bytes only.
 """
 
-from datetime import UTC, datetime
-from typing import Any, ClassVar
+from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.orm import Mapped, mapped_column
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Moment(TypeDecorator[datetime]):
-    """An aware UTC time, kept as whole microseconds since 1970."""
-
-    impl = sa.BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:  # noqa: ARG002  the signature is SQLAlchemy's
-        """Count microseconds in integers: a float of seconds would round."""
-        if value is None:
-            return None
-        past = value - _EPOCH
-        return (past.days * 86_400 + past.seconds) * 1_000_000 + past.microseconds
-
-    def process_result_value(self, value: Any | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002  as above
-        """Return the aware time again."""
-        from datetime import timedelta
-
-        return None if value is None else _EPOCH + timedelta(microseconds=int(value))
-
-
-class Table(DeclarativeBase):
-    """Base of all mapped classes."""
-
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        str: sa.String,
-        int: sa.BigInteger,
-        bytes: sa.LargeBinary,
-        bool: sa.Boolean,
-        datetime: Moment,
-    }
-    metadata = sa.MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-
-
-class Authenticated:
-    """A row whose fields carry a MAC; `operations/authority.py` stamps and checks it."""
-
-    moving: ClassVar[frozenset[str]] = frozenset()
-    version: Mapped[int] = mapped_column(default=1, sort_order=98)
-    mac: Mapped[bytes] = mapped_column(sort_order=99)
-
-    def authority_fields(self) -> list[tuple[str, object]]:
-        """Return (column, value) for everything under the MAC, in the order of the table."""
-        columns = sa.inspect(type(self)).columns.keys()
-        return [(name, getattr(self, name)) for name in columns if name != "mac" and name not in self.moving]
-
-
-Id = sa.String(36)
+from app.store.base import Authenticated, Id, Table
 
 
 class Organisation(Table):
