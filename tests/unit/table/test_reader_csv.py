@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import Invalid, RowsRefused, TooLarge, UnsupportedType
+from app.table.csv_rows import RowCutter
 from app.table.limits import Limits
 from app.table.reader import read
 from app.table.schema import Column, ColumnType, Schema
@@ -204,3 +205,8 @@ def test_a_real_file_is_read_whole():
     schema = Schema(tuple(Column(name, ColumnType.INTEGER if name in numbers else ColumnType.TEXT) for name in names))
     read_rows = rows(path.read_bytes(), schema)
     assert [",".join(str(cell) for cell in row) for row in read_rows] == lines[1:]
+
+
+def test_a_line_end_is_never_cut_in_two():
+    cutter = RowCutter(delimiter=",", longest=100)
+    assert [cutter.feed(b"a\r"), cutter.feed(b"\nb\r"), cutter.feed(b"c"), cutter.finish()] == [b"", b"a\r\n", b"b\r", b"c"]
