@@ -70,7 +70,7 @@ def test_d7_nobody_finds_more_epsilon_than_was_claimed(kind, epsilon):
 
     assert auditor.twice(holds), audits
     if epsilon == "1":
-        assert audits[0][0] > 0.7, "an auditor that finds nothing proves nothing"
+        assert audits[0][0] > 0.5, "an auditor that finds nothing proves nothing"
 
 
 @pytest.mark.parametrize("epsilon", EPSILONS)
