@@ -5,7 +5,6 @@ heavy libraries wait for the first request that needs them, so that the process 
 """
 
 import functools
-import importlib
 import os
 import tempfile
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 from fastapi import FastAPI
 
@@ -21,14 +21,12 @@ from app.crypto import root_key
 from app.crypto.keyring import Keyring
 from app.crypto.signing import Signer
 from app.errors import Sealed
-from app.noise.sampler import Sampler
+from app.noise.sampler import Sampler, source
 from app.operations import keychain
 from app.operations.desk import Desk, Rules
 from app.settings import Settings
 from app.store import schema
 from app.store.engine import Database
-
-_SAMPLERS = {"opendp": ("app.noise.opendp_source", "OpenDP"), "diffprivlib": ("app.noise.diffprivlib_source", "Diffprivlib")}
 
 
 def create_app(settings: Settings | None = None, *, clock: Clock | None = None) -> FastAPI:
@@ -97,7 +95,5 @@ def read_root_key(settings: Settings) -> bytes:
 
 
 @functools.lru_cache(maxsize=2)
-def _sampler(name: str) -> Sampler:
-    module, source = _SAMPLERS[name]
-    sampler: Sampler = getattr(importlib.import_module(module), source)()
-    return sampler
+def _sampler(name: Literal["opendp", "diffprivlib"]) -> Sampler:
+    return source(name)
