@@ -19,44 +19,45 @@ _QUESTION: dict[str, Any] = {
 }
 
 
-def grouped(size: Size) -> Iterator[Result]:
-    """Measure count and mean of 300 groups, cold; and the same question again."""
+def every(size: Size) -> Iterator[Result]:
+    """Measure count and mean of 300 groups: cold, again, and where a person has several rows and one group counts."""
+    with site(size.folder) as here:
+        yield from _grouped(here, size)
+        yield _bounded(here, size)
+
+
+def _grouped(here: Site, size: Size) -> Iterator[Result]:
     source = table(size.folder, size.rows)
-    with site(size.folder) as here:
-        dataset = here.dataset(max_rows=size.rows)
-        here.partner.upload(dataset, source)
-        ask = _Asking(here, dataset)
-        first = ask.anew()  # loads the samplers
-        plain = _plain(source)
-        ours, peer = medians_in_turn(ask.anew, plain, size.repeats)
-        peak = here.service.peak_mb()
-        again = median(ask.again, size.repeats)
-    more = {"unit": "ms", "rows": size.rows, "peak_mb": peak}
+    ask = _Asking(here, _filled(here, source, size))
+    first = ask.anew()  # loads the samplers
+    ours, peer = medians_in_turn(ask.anew, _plain(source), size.repeats)
+    more: dict[str, Any] = {"unit": "ms", "rows": size.rows, "peak_mb": here.service.peak_mb()}
+    again = median(ask.again, size.repeats)
     yield Result(figure="query.grouped", ours=ours * 1000, peer=peer * 1000, peer_name="Polars group-by, no privacy", **more)
-    yield Result(figure="query.grouped.first", ours=first * 1000, peer_name="none: the first question of a process", **more)
+    yield Result(figure="query.grouped.first", ours=first * 1000, peer_name="none: a process's first question", **more)
     yield Result(figure="query.grouped.opendp", ours=ours * 1000, peer_name=_absent(), **more)
-    yield Result(figure="query.repeat", ours=again * 1000, peer_name="none", **more)
+    yield Result(figure="query.repeat", ours=again * 1000, **more)
 
 
-def bounded(size: Size) -> Iterator[Result]:
-    """Measure the same where a person has several rows and one group counts."""
+def _bounded(here: Site, size: Size) -> Result:
     source = table(size.folder, size.rows, rows_per_person=ROWS_OF_A_PERSON)
-    with site(size.folder) as here:
-        dataset = here.dataset(max_rows=size.rows, rows_per_person=ROWS_OF_A_PERSON)
-        here.partner.upload(dataset, source)
-        ask = _Asking(here, dataset)
-        ask.anew()
-        ours, peer = medians_in_turn(ask.anew, _plain(source), size.repeats)
-        peak = here.service.peak_mb()
-    yield Result(
+    ask = _Asking(here, _filled(here, source, size, rows_per_person=ROWS_OF_A_PERSON))
+    ours, peer = medians_in_turn(ask.anew, _plain(source), size.repeats)
+    return Result(
         figure="query.bounded",
         ours=ours * 1000,
         peer=peer * 1000,
         peer_name="Polars group-by, no privacy, no bounding",
         unit="ms",
         rows=size.rows,
-        peak_mb=peak,
+        peak_mb=here.service.peak_mb(),
     )
+
+
+def _filled(here: Site, source: Path, size: Size, *, rows_per_person: int = 1) -> str:
+    dataset = here.dataset(max_rows=size.rows, rows_per_person=rows_per_person)
+    here.partner.upload(dataset, source)
+    return dataset
 
 
 class _Asking:

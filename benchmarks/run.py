@@ -21,17 +21,18 @@ from rich.table import Table
 from benchmarks import arithmetic, ingest, keys, queries, starting
 from benchmarks.figure import Measurer, Result, Size
 
+_WIDTH = 130
 RESULTS = Path(__file__).with_name("results.json")
 MEASURERS: dict[str, Measurer] = {
-    "ingest.sqlite": ingest.sqlite,
+    "ingest.sqlite": ingest.embedded,
     "ingest.postgresql": ingest.postgresql,
-    "ingest.to_sql": ingest.to_sql,
+    "ingest.to_sql": ingest.embedded,
     "ingest.memory": ingest.memory,
-    "ingest.size": ingest.stored,
-    "query.grouped": queries.grouped,
-    "query.grouped.opendp": queries.grouped,
-    "query.repeat": queries.grouped,
-    "query.bounded": queries.bounded,
+    "ingest.size": ingest.embedded,
+    "query.grouped": queries.every,
+    "query.grouped.opendp": queries.every,
+    "query.repeat": queries.every,
+    "query.bounded": queries.every,
     "start": starting.start,
     "paillier.encrypt": arithmetic.encrypt,
     "paillier.add": arithmetic.add,
@@ -49,6 +50,8 @@ def main() -> int:
     if unknown := set(asked.figures) - MEASURERS.keys():
         parser.error(f"no such figure: {', '.join(sorted(unknown))}")
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDTH
     with tempfile.TemporaryDirectory(prefix="tacit-bench-") as folder:
         results, failed = measure(asked.figures or list(MEASURERS), _size(Path(folder), smoke=asked.smoke), console)
     console.print(_table(results, plain=not console.is_terminal))
@@ -76,20 +79,19 @@ def measure(figures: list[str], size: Size, console: Console) -> tuple[list[Resu
 
 def _size(folder: Path, *, smoke: bool) -> Size:
     if smoke:
-        return Size(rows=20_000, repeats=1, many_rows=80_000, seconds=0.1, folder=folder)
+        return Size(rows=10_000, repeats=1, many_rows=30_000, seconds=0.1, folder=folder)
     return Size(rows=1_000_000, repeats=5, many_rows=10_000_000, seconds=1.0, folder=folder)
 
 
 def _table(results: list[Result], *, plain: bool) -> Table:
     table = Table(box=box.ASCII if plain else box.ROUNDED, pad_edge=False)
-    for column in ("figure", "ours", "peer", "ratio", "peak memory"):
-        table.add_column(column, justify="left" if column == "figure" else "right")
+    for column in ("figure", "ours", "peer", "peer is", "ratio", "peak memory"):
+        table.add_column(column, justify="left" if column in {"figure", "peer is"} else "right", no_wrap=column != "peer is")
     for one in results:
-        peer = one.peer_name if one.peer is None else f"{_number(one.peer)} ({one.peer_name})"
+        peer = "" if one.peer is None else _number(one.peer)
         memory = "" if one.peak_mb is None else f"{one.peak_mb:.0f} MB"
-        table.add_row(
-            one.figure, f"{_number(one.ours)} {one.unit}", peer, "" if one.ratio is None else f"{one.ratio:.2f}", memory
-        )
+        ratio = "" if one.ratio is None else f"{one.ratio:.2f}"
+        table.add_row(one.figure, f"{_number(one.ours)} {one.unit}", peer, one.peer_name, ratio, memory)
     return table
 
 
