@@ -1,4 +1,7 @@
-"""Typed access to what main built, and the parameters that many operations share."""
+"""Typed access to what main built, and the parameters that many operations share.
+
+All of them are `async`, though none waits: FastAPI gives every other kind a trip to a thread, 0.3 ms each.
+"""
 
 import re
 from datetime import datetime
@@ -17,17 +20,17 @@ _KEY = r"^[!-~]{1,255}$"
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})", re.ASCII)
 
 
-def _desk(request: Request) -> Desk:
+async def _desk(request: Request) -> Desk:
     desk: Desk = request.app.state.desk
     return desk
 
 
-def _caller(request: Request) -> Caller:
+async def _caller(request: Request) -> Caller:
     caller: Caller = request.state.caller
     return caller
 
 
-def _pump(request: Request) -> Pump:
+async def _pump(request: Request) -> Pump:
     pump: Pump = request.app.state.pump
     return pump
 
@@ -45,7 +48,7 @@ async def _claim(
     return Claim(idempotency_key, stated + body)
 
 
-def _expected(if_match: Annotated[str | None, Header(description="The ETag that was read.")] = None) -> int | None:
+async def _expected(if_match: Annotated[str | None, Header(description="The ETag that was read.")] = None) -> int | None:
     """Read If-Match: a version in quotes."""
     if if_match is None:
         return None
