@@ -52,7 +52,7 @@ POLL = 0.02
 class _Paid:
     """A question whose cost is committed, or was before."""
 
-    entry_id: str
+    entry: tables.LedgerEntry
     version: opened.Version
     lease_id: str | None  # ours to compute; None: it is answered, or somebody computes it
     repeated: bool
@@ -81,9 +81,13 @@ def ask(desk: Desk, caller: Caller, dataset_id: str, body: dict[str, Any], *, cl
     due = began + planned.deadline / 1000
     paid = _pay(desk, caller, row, population, planned, claim)
     if paid.lease_id is not None:
+        if paid.entry.epsilon != planned.cost.as_units()[0]:  # a dearer question is resumed at what was paid for it
+            bare = {name: value for name, value in body.items() if name not in {"within", "confidence"}}
+            again = {**bare, "epsilon": decimal_text(budget.from_units(paid.entry.epsilon))}
+            _, planned = _plan(desk, row, population, again)
         computing = desk.workers.submit(_compute, desk, caller, planned, paid, population.id)
         _await(desk, computing, due)
-    entry = _answered(desk, paid.entry_id, due)
+    entry = _answered(desk, paid.entry.id, due)
     _wait(desk, due)
     return _reply(desk, caller, population, entry, query=query, repeated=paid.repeated)
 
@@ -99,6 +103,7 @@ def get_answer(desk: Desk, caller: Caller, dataset_id: str, answer_id: str) -> d
         raise NotFound("There is no such answer.")
     if entry.state != "answered":
         raise StillComputing("The answer is paid for and not ready.", retry_after=GRID)
+    _opened_answer(desk, entry)  # before anything that the entry says is believed
     asked = {**json.loads(entry.question or "{}"), "epsilon": decimal_text(budget.from_units(entry.epsilon))}
     query = json_form.read(asked, public_table(row, population), cap=budget.from_units(entry.epsilon))
     return _reply(desk, caller, population, entry, query=query, repeated=True)
@@ -167,7 +172,7 @@ def _pay(
             taken = known.state == "debited" and populations.take_over(tx, known.id, lease_id=lease_id, until=until, now=now)
             if not desk.rules.shared_answers and known.principal_id != caller.id:
                 _spend_allowance(desk, tx, caller, population.id, epsilon)
-            return _Paid(known.id, version, lease_id if taken else None, repeated=not taken)
+            return _Paid(known, version, lease_id if taken else None, repeated=not taken)
         _debit(desk, tx, caller, population, epsilon)
         entry = {
             "id": entry_id,
@@ -189,7 +194,7 @@ def _pay(
         if not insert_new(tx, tables.LedgerEntry, entry):
             raise Unavailable("Somebody is asking the same; ask again.", retry_after=1)  # rolls the debit back
         audit.note(desk, tx, caller, "ask", row.id, entry=entry_id)
-    return _Paid(entry_id, version, lease_id, repeated=False)
+    return _Paid(tables.LedgerEntry(**entry), version, lease_id, repeated=False)
 
 
 def _claim(desk: Desk, tx: Transaction, caller: Caller, claim: Claim) -> None:
@@ -229,12 +234,12 @@ def _compute(desk: Desk, caller: Caller, planned: Plan, paid: _Paid, population_
         groups = (RowGroup(one.rows, one.columns) for one in opened.row_groups(desk, paid.version, planned.opens))
         exact = aggregate(groups, plan=planned, bounding_key=key)
         answer = {"release": release(exact, plan=planned, sampler=desk.sampler()), "released_at": rfc3339(desk.clock.now())}
-        sealed = aead.seal(_answer_key(desk), json.dumps(answer).encode(), _answer_context(paid.entry_id))
+        sealed = aead.seal(_answer_key(desk), json.dumps(answer).encode(), _answer_context(paid.entry))
         with desk.database.write() as tx:
-            populations.answered(tx, paid.entry_id, lease_id=paid.lease_id, answer=sealed, now=desk.clock.now())
+            populations.answered(tx, paid.entry.id, lease_id=paid.lease_id, answer=sealed, now=desk.clock.now())
     except BaseException:
         with desk.database.write() as tx:
-            populations.give_up(tx, paid.entry_id, lease_id=paid.lease_id, now=desk.clock.now())
+            populations.give_up(tx, paid.entry.id, lease_id=paid.lease_id, now=desk.clock.now())
         raise
 
 
@@ -319,10 +324,12 @@ def _answer_key(desk: Desk) -> bytes:
     return aead.derive(system_key(desk, "answers"), "tacit/answer/1")
 
 
-def _answer_context(entry_id: str) -> bytes:
-    return aead.context("tacit/answer/1", entry_id)
+def _answer_context(entry: tables.LedgerEntry) -> bytes:
+    """Bind an answer to what it answers, for whom and at what cost: moved to another question it does not open (threat C3)."""
+    said = (entry.population_id, entry.dataset_id or "", entry.principal_id, entry.question_key or "", entry.data_version or "")
+    return aead.context("tacit/answer/1", entry.id, *said, entry.question or "", entry.epsilon)
 
 
 def _opened_answer(desk: Desk, entry: tables.LedgerEntry) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(bytes(aead.open_sealed(_answer_key(desk), entry.answer or b"", _answer_context(entry.id))))
+    body: dict[str, Any] = json.loads(bytes(aead.open_sealed(_answer_key(desk), entry.answer or b"", _answer_context(entry))))
     return body

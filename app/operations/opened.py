@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.crypto import contexts
-from app.errors import Integrity
+from app.errors import Integrity, Sealed
 from app.operations import keychain, manifest, protect
 from app.operations.desk import Desk
 from app.store import datasets, tables
@@ -70,7 +70,10 @@ def _open_group(
         generation=one.generation,
         data_key_id=group.data_key_id,
     )
-    data_key = desk.keyring.open_data_key(row.wrapped, context, organisation=dataset.organisation_id)
+    try:
+        data_key = desk.keyring.open_data_key(row.wrapped, context, organisation=dataset.organisation_id)
+    except Sealed:  # every key of the organisation is held: this one names a key that never was
+        raise Integrity("A wrapped key does not verify.") from None
     opened = {}
     for name, place in places.items():
         if sealed[place][-16:].hex() != group.tags[place]:
