@@ -5,12 +5,20 @@ from pathlib import Path
 import pytest
 from scipy.stats import binom
 
-from tests.conftest import FULL  # noqa: F401  the same folder of fixtures
-
 DATA = Path(__file__).parents[2] / "../shared/data"
 EDUCATION = ["10th", "11th", "12th", "1st-4th", "5th-6th", "7th-8th", "9th", "Assoc-acdm", "Assoc-voc", "Bachelors",
              "Doctorate", "HS-grad", "Masters", "Preschool", "Prof-school", "Some-college"]  # fmt: skip
-WORK = ["?", "Federal-gov", "Local-gov", "Never-worked", "Private", "Self-emp-inc", "Self-emp-not-inc", "State-gov", "Without-pay"]
+WORK = [
+    "?",
+    "Federal-gov",
+    "Local-gov",
+    "Never-worked",
+    "Private",
+    "Self-emp-inc",
+    "Self-emp-not-inc",
+    "State-gov",
+    "Without-pay",
+]
 
 
 def _table(name):
@@ -93,4 +101,6 @@ def test_patients_are_stored_as_the_policy_says(small_world):
     assert len({row["ID"] for row in exported}) == len({line[0] for line in lines[1:]})
     assert not {row["ID"] for row in exported} & {line[0] for line in lines[1:]}
     assert [int(row["Age"]) for row in exported] == [int(line[3]) // 10 * 10 for line in lines[1:]]
-    assert all(row["Zip"].startswith(line[4][:3]) and line[4] != row["Zip"] for row, line in zip(exported, lines[1:], strict=True))
+    assert all(
+        row["Zip"].startswith(line[4][:3]) and line[4] != row["Zip"] for row, line in zip(exported, lines[1:], strict=True)
+    )
