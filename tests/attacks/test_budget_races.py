@@ -12,7 +12,7 @@ PROCESSES, TRIES, ROOM = 8, 4, 10
 LIMITS = (
     {"epsilon": str(ROOM), "allowance": "1000"},
     {"epsilon": "1000", "allowance": str(ROOM)},
-)  # what binds: total, allowance
+)  # total binds, allowance binds
 
 
 def _course(world, number, *, epsilon, allowance):

@@ -13,6 +13,7 @@ from app.operations import principals
 from tacit.paillier import private
 from tests.world import POLICY, ROWS, SCHEMA, UNIT
 
+HTTP = httpx2.Client(timeout=30)  # one for all: making one takes longer than a request
 ROLES = ("operator", "owner", "partner", "analyst", "service", "auditor")
 ALL = set(ROLES)
 # Who may call what on an object of the own organisation with every grant of its role: all others are told 403 or 404.
@@ -155,14 +156,14 @@ def _call(world, token, operation, method, path, things, number):
     headers = {"Authorization": f"Bearer {token}"}
     if operation == "upload":
         body = b"patient_id,name,hours,income,sex\nP-%d,n,1,1.00,F\n" % number
-        return httpx2.post(address, content=body, headers=headers | {"Content-Type": "text/csv"})
+        return HTTP.post(address, content=body, headers=headers | {"Content-Type": "text/csv"})
     if operation == "export_rows":
         address += "?purpose=check"
     if operation == "update_dataset":
-        current = httpx2.get(address, headers={"Authorization": f"Bearer {world.tokens['owner']}"}).headers.get("etag", '"1"')
+        current = HTTP.get(address, headers={"Authorization": f"Bearer {world.tokens['owner']}"}).headers.get("etag", '"1"')
         headers["If-Match"] = current
     body = _body(operation, things, number, things["principal"])
-    return httpx2.request(method, address, headers=headers, **({} if body is None else {"json": body}))
+    return HTTP.request(method, address, headers=headers, **({} if body is None else {"json": body}))
 
 
 @pytest.mark.attack("C13")
@@ -182,8 +183,8 @@ def test_c13_every_route_as_every_role_on_own_and_foreign_objects(small_world):
     headers = {"Authorization": f"Bearer {foreign['operator']}"}
     for role in ROLES[1:]:
         body = {"name": f"a-{role}", "role": role, "may_create_populations": role == "owner"}
-        made = httpx2.post(f"{world.url}/v1/principals", json=body, headers=headers).json()
-        token = httpx2.post(f"{world.url}/v1/principals/{made['id']}/tokens", json={}, headers=headers)
+        made = HTTP.post(f"{world.url}/v1/principals", json=body, headers=headers).json()
+        token = HTTP.post(f"{world.url}/v1/principals/{made['id']}/tokens", json={}, headers=headers)
         foreign[role] = token.json()["token"]
     destructive = {
         "delete_principal",
@@ -197,9 +198,9 @@ def test_c13_every_route_as_every_role_on_own_and_foreign_objects(small_world):
     order = sorted(_operations(), key=lambda one: (one[0] in destructive, one[0] != "delete_dataset", one[0]))
     for operation, method, path, _ in order:
         if operation in PUBLIC:
-            assert httpx2.get(world.url + path).status_code == 200
+            assert HTTP.get(world.url + path).status_code == 200
             continue
-        assert httpx2.request(method, world.url + path.format(**things, token="t")).status_code == 401, operation
+        assert HTTP.request(method, world.url + path.format(**things, token="t")).status_code == 401, operation
         for role in ROLES:
             number += 1
             told = _call(world, foreign[role], operation, method, path, things, number)
@@ -271,22 +272,22 @@ def _poisoned(world, token, operation, method, path, things):
     canaried = dict.fromkeys((*things, "token", "name", "code"), CANARY)
     body = _body(operation, things, 7, things["principal"])
     good = world.url + path.format(**things, token="t")
-    yield httpx2.request(method, world.url + path.format(**canaried), headers=headers, **({} if body is None else {"json": body}))
-    yield httpx2.request(method, f"{good}?{CANARY}={CANARY}&cursor={CANARY}&limit={CANARY}&format={CANARY}", headers=headers)
+    yield HTTP.request(method, world.url + path.format(**canaried), headers=headers, **({} if body is None else {"json": body}))
+    yield HTTP.request(method, f"{good}?{CANARY}={CANARY}&cursor={CANARY}&limit={CANARY}&format={CANARY}", headers=headers)
     if operation == "upload":
         typed = headers | {"Content-Type": "text/csv"}
-        yield httpx2.post(good, content=ROWS + f"P-1,{CANARY},{CANARY},{CANARY},{CANARY}\n".encode(), headers=typed)
-        yield httpx2.post(good, content=f"{CANARY},name\n1,2\n".encode(), headers=typed)
-        yield httpx2.post(good, content=CANARY.encode(), headers=headers | {"Content-Type": f"text/{CANARY}"})
+        yield HTTP.post(good, content=ROWS + f"P-1,{CANARY},{CANARY},{CANARY},{CANARY}\n".encode(), headers=typed)
+        yield HTTP.post(good, content=f"{CANARY},name\n1,2\n".encode(), headers=typed)
+        yield HTTP.post(good, content=CANARY.encode(), headers=headers | {"Content-Type": f"text/{CANARY}"})
     if body is None:
         return
-    yield httpx2.request(
+    yield HTTP.request(
         method,
         good,
         content=f'{{"{CANARY}": "{CANARY}", {CANARY}'.encode(),
         headers=headers | {"Content-Type": "application/json"},
     )
-    yield httpx2.request(method, good, json={**body, MEMBER: CANARY}, headers=headers)
+    yield HTTP.request(method, good, json={**body, MEMBER: CANARY}, headers=headers)
     for name in body:
         for poison in (CANARY, [CANARY], {MEMBER: CANARY}):
-            yield httpx2.request(method, good, json={**body, name: poison}, headers=headers)
+            yield HTTP.request(method, good, json={**body, name: poison}, headers=headers)
