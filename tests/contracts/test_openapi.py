@@ -1,6 +1,7 @@
 """The committed OpenAPI document is the service's own, and says everything."""
 
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 from app.api.application import VERSION, build, document
@@ -21,3 +22,4 @@ def test_every_operation_has_an_id_a_description_and_examples():
 
 def test_the_version_is_the_distributions():
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
+    assert version("tacit") == VERSION, "run `make setup`: what is installed is older"

@@ -40,6 +40,14 @@ def _wanted(extra):
     return [Requirement(line) for line in [*wanted, *PROJECT["build-system"]["requires"]]]
 
 
+def test_the_build_backend_is_pinned_and_the_same_everywhere():
+    (backend,) = PROJECT["build-system"]["requires"]
+    (asked,) = Requirement(backend).specifier
+    assert asked.operator == "=="
+    for name in ("server.txt", "dev.txt"):
+        assert [version for version, _ in _pins(name)[1][Requirement(backend).name]] == [asked.version], name
+
+
 @pytest.mark.parametrize(("name", "extra"), [("server.txt", "server"), ("dev.txt", "dev")])
 def test_every_requirement_is_pinned_with_hashes(name, extra):
     text, pins = _pins(name)
@@ -47,5 +55,7 @@ def test_every_requirement_is_pinned_with_hashes(name, extra):
         found = pins.get(canonicalize_name(requirement.name))
         assert found, f"{requirement} is not in {name}: run `make lock`"
         assert all(requirement.specifier.contains(version, prereleases=True) for version, _ in found), str(requirement)
+    lines = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
+    assert [line for line in lines if not re.match(r"[A-Za-z0-9._-]+(\[[^]]*\])?==[^\s;]+", line)] == []
     assert all("--hash=sha256:" in block for versions in pins.values() for _, block in versions)
     assert not re.search(r"^\s*(-i|--index-url|--extra-index-url|--find-links|-f)\b|https?://", text, re.MULTILINE)

@@ -24,7 +24,7 @@ def database(backend, new_database):
 
 
 def test_what_fails_inside_write_is_gone_whole(database):
-    with pytest.raises(ZeroDivisionError), database.write() as tx:  # noqa: PT012  the block is what fails
+    with pytest.raises(ZeroDivisionError), database.write() as tx:
         tx.add(_organisation("half"))
         tx.flush()
         raise ZeroDivisionError
