@@ -16,7 +16,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TACIT_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     folder: Path = Path("var")  # database, root key and spool of an embedded service
-    database_url: str | None = None  # default: sqlite in `folder`; postgresql://… for real
+    database_url: SecretStr | None = None  # may hold a password; default: SQLite in `folder`
     root_key: SecretStr | None = None  # base64 of 32 bytes; else the file below
     root_key_file: Path | None = None  # default: `folder`/root.key, mode 0600
     host: str = "127.0.0.1"
@@ -34,7 +34,9 @@ class Settings(BaseSettings):
 
     def database(self) -> str:
         """Return the database's URL."""
-        return self.database_url or f"sqlite:///{(self.folder / 'tacit.db').resolve()}"
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{(self.folder / 'tacit.db').resolve()}"
 
     def root_key_path(self) -> Path:
         """Return where the root key's file lies."""
