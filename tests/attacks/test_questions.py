@@ -91,31 +91,31 @@ def test_d4_other_words_get_the_stored_answer_or_pay_in_full(small_world):
 
 @pytest.mark.attack("D8")
 @pytest.mark.parametrize("wild", [b"99", b"1000000000", b"9223372036854775807", b"-9223372036854775808", b"100"])
-def test_d8_a_row_far_out_of_bounds_answers_like_its_clamped_neighbour(small_world, wild):
-    population = small_world.population(epsilon="100")
+def test_d8_a_row_far_out_of_bounds_answers_like_its_clamped_neighbour(world, wild):
+    population = world.population(epsilon="100")
     usual = b"".join(b"P-%d,n,50,1.00,F\n" % one for one in range(20))
     clamped = b"0" if wild.startswith(b"-") else b"99"
     question = {"select": [{"sum": {"column": "hours"}}, {"mean": {"column": "hours"}}, {"count": {}}], "epsilon": "3"}
     found = []
     for name, hours in (("wild", wild), ("clamped", clamped)):
-        dataset = small_world.dataset(population, name=name)
-        small_world.partner.upload(dataset, HEADER + usual + b"P-wild,n,%s,1.00,F\n" % hours, media_type="text/csv")
-        found.append(_exactly(small_world, dataset, question))
+        dataset = world.dataset(population, name=name)
+        world.partner.upload(dataset, HEADER + usual + b"P-wild,n,%s,1.00,F\n" % hours, media_type="text/csv")
+        found.append(_exactly(world, dataset, question))
     assert found[0] == found[1]
     assert found[0][0] == str(20 * 50 + int(clamped))
 
 
 @pytest.mark.attack("D8")
 @pytest.mark.parametrize("wild", [b"NaN", b"nan", b"inf", b"-Infinity", b"1e400", b"9223372036854775808", b"1e-400"])
-def test_d8_what_is_no_number_is_a_row_error_and_leaves_nothing(small_world, wild):
-    dataset = small_world.dataset(small_world.population())
+def test_d8_what_is_no_number_is_a_row_error_and_leaves_nothing(world, wild):
+    dataset = world.dataset(world.population())
     for row in (b"P-1,n,%s,1.00,F\n" % wild, b"P-1,n,1,%s,F\n" % wild):
         with pytest.raises(Problem) as refused:
-            small_world.partner.upload(dataset, HEADER + row, media_type="text/csv")
+            world.partner.upload(dataset, HEADER + row, media_type="text/csv")
         assert (refused.value.code, refused.value.status) == ("rows-refused", 422)
         assert refused.value.errors[0]["row"] == 1
-    assert list(small_world.partner.list_uploads(dataset)) == []
-    assert rows(small_world.desk, "SELECT count(*) FROM column_chunks") == [(0,)]
+    assert list(world.partner.list_uploads(dataset)) == []
+    assert rows(world.desk, "SELECT count(*) FROM column_chunks") == [(0,)]
 
 
 _BUDGETS = [
@@ -126,10 +126,10 @@ _BUDGETS = [
 
 
 @pytest.mark.attack("D9")
-def test_d9_budgets_that_are_no_budget_are_422_and_cost_nothing(small_world):
-    population, dataset = small_world.filled(epsilon="100", allowance="100")
-    address = f"{small_world.url}/v1/datasets/{dataset}/queries"
-    headers = {"Authorization": f"Bearer {small_world.tokens['analyst']}", "Content-Type": "application/json"}
+def test_d9_budgets_that_are_no_budget_are_422_and_cost_nothing(world):
+    population, dataset = world.filled(epsilon="100", allowance="100")
+    address = f"{world.url}/v1/datasets/{dataset}/queries"
+    headers = {"Authorization": f"Bearer {world.tokens['analyst']}", "Content-Type": "application/json"}
     bodies = [f'{{"select":[{{"count":{{}}}}],"epsilon":{text}}}' for text in _BUDGETS]
     bodies += [
         '{"select":[{"count":{}}]}',
@@ -146,8 +146,8 @@ def test_d9_budgets_that_are_no_budget_are_422_and_cost_nothing(small_world):
                 assert reply.status_code in {400, 422}, (body[:80], reply.status_code)
                 assert reply.headers["content-type"] == "application/problem+json"
                 assert reply.status_code == 422 or reply.json()["code"] == "malformed", body[:80]
-    assert _spent(small_world, population) == "0"
-    assert rows(small_world.desk, "SELECT count(*) FROM ledger") == [(0,)]
+    assert _spent(world, population) == "0"
+    assert rows(world.desk, "SELECT count(*) FROM ledger") == [(0,)]
 
 
 def _crowd(*, sex):
@@ -197,12 +197,12 @@ def test_d14_what_one_person_adds_does_not_change_which_rows_others_keep(small_w
 
 @pytest.mark.attack("D20")
 @pytest.mark.parametrize("nobody", [b"", b'""', b'" "', b'"\t"', "\u00a0".encode(), "\u2003".encode(), b"null-marker"])
-def test_d20_a_null_privacy_id_is_a_row_error(small_world, nobody):
-    dataset = small_world.dataset(small_world.population())
+def test_d20_a_null_privacy_id_is_a_row_error(world, nobody):
+    dataset = world.dataset(world.population())
     body = ROWS + b"%s,n,5,1.00,F\n" % nobody
     with pytest.raises(Problem) as refused:
-        small_world.partner.upload(dataset, body, media_type="text/csv", null=["null-marker"])
+        world.partner.upload(dataset, body, media_type="text/csv", null=["null-marker"])
     assert refused.value.code == "rows-refused"
     assert {(fault.get("row"), fault.get("column")) for fault in refused.value.errors} == {(201, "patient_id")}
-    assert list(small_world.partner.list_uploads(dataset)) == []
-    assert rows(small_world.desk, "SELECT count(*) FROM row_groups") == [(0,)]
+    assert list(world.partner.list_uploads(dataset)) == []
+    assert rows(world.desk, "SELECT count(*) FROM row_groups") == [(0,)]
