@@ -10,7 +10,7 @@ from app.api.dependencies import NAME, CallerHere, ClaimHere, Cursor, DeskHere, 
 from app.api.limits import MIB, terms
 from app.api.routes import EdgeRoute
 from app.api.strict_json import Body, Listed
-from app.errors import Conflict, NameTaken, SchemaFrozen
+from app.errors import Conflict, NameTaken, NotFound, SchemaFrozen
 from app.operations import datasets, export
 
 router = APIRouter(route_class=EdgeRoute, prefix="/v1/datasets", tags=["datasets"])
@@ -76,7 +76,7 @@ class DatasetRights(Body):
 
 
 @router.post("", status_code=201)
-@terms(raises=(NameTaken,), body_limit=4 * MIB)
+@terms(raises=(NameTaken, NotFound), body_limit=4 * MIB)
 def create_dataset(desk: DeskHere, caller: CallerHere, claim: ClaimHere, body: NewDataset, response: Response) -> dict[str, Any]:
     """Define a dataset: every column has a technique, or it is refused."""
     made = datasets.create_dataset(desk, caller, body=body.model_dump(by_alias=True), claim=claim)

@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
 from app import errors as e
 from app.api.problems import CODES, MEDIA_TYPE, RequestTimeout, row
@@ -60,6 +61,7 @@ def build(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
+    _keep_nulls(app, schemas)
     for _, operation in operations(document):
         _complete(operation, schemas)
     for name in _FASTAPI_OWN:
@@ -146,6 +148,15 @@ def _example(code: str) -> dict[str, Any]:
     value = {"type": f"urn:tacit:problem:{code}", "title": known.title, "status": known.status, "detail": known.remedy}
     value |= {"code": code, "docs": f"/problems/{code}", "request_id": "01932a5e-7c00-7000-8000-000000000000"}
     return {"summary": known.title, "value": value}
+
+
+def _keep_nulls(app: FastAPI, schemas: Mapping[str, Any]) -> None:
+    """Give models their examples as they were written: FastAPI leaves out every member that is null, and some must be sent."""
+    for route in app.routes:
+        model = getattr(route.body_field, "type_", None) if isinstance(route, APIRoute) else None
+        extra = getattr(model, "model_config", {}).get("json_schema_extra")
+        if model is not None and isinstance(extra, dict) and "examples" in extra and model.__name__ in schemas:
+            schemas[model.__name__]["examples"] = extra["examples"]
 
 
 def _lift_examples(content: dict[str, Any], schemas: Mapping[str, Any]) -> None:

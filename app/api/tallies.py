@@ -16,6 +16,7 @@ from app.errors import (
     DuplicateCiphertext,
     KeyMismatch,
     NameTaken,
+    NotFound,
     TallyClosed,
     TallyNotReady,
     UnblindedCiphertext,
@@ -66,7 +67,7 @@ class NewContribution(Body):
 
 
 @router.post("", status_code=201)
-@terms(raises=(NameTaken, WeakKey))
+@terms(raises=(NameTaken, NotFound, WeakKey))
 def create_tally(desk: DeskHere, caller: CallerHere, claim: ClaimHere, body: NewTally) -> dict[str, Any]:
     """Open a tally under your public key; its definition is fixed from now on."""
     fields = body.model_dump(exclude={"deadline", "noise"})
