@@ -11,10 +11,10 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 
 from app import errors as e
 from app.api.problems import CODES, MEDIA_TYPE, RequestTimeout, row
+from app.api.strict_json import Body
 
 _METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 _FASTAPI_OWN = ("HTTPValidationError", "ValidationError")
@@ -61,7 +61,7 @@ def build(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
-    _keep_nulls(app, schemas)
+    _keep_nulls(schemas)
     for _, operation in operations(document):
         _complete(operation, schemas)
     for name in _FASTAPI_OWN:
@@ -150,13 +150,13 @@ def _example(code: str) -> dict[str, Any]:
     return {"summary": known.title, "value": value}
 
 
-def _keep_nulls(app: FastAPI, schemas: Mapping[str, Any]) -> None:
-    """Give models their examples as they were written: FastAPI leaves out every member that is null, and some must be sent."""
-    for route in app.routes:
-        model = getattr(route.body_field, "type_", None) if isinstance(route, APIRoute) else None
-        extra = getattr(model, "model_config", {}).get("json_schema_extra")
-        if model is not None and isinstance(extra, dict) and "examples" in extra and model.__name__ in schemas:
+def _keep_nulls(schemas: Mapping[str, Any], kind: type[Body] = Body) -> None:
+    """Give bodies their examples as they were written: FastAPI leaves out every member that is null, and some must be sent."""
+    for model in kind.__subclasses__():
+        extra = model.model_config.get("json_schema_extra")
+        if model.__name__ in schemas and isinstance(extra, dict) and "examples" in extra:
             schemas[model.__name__]["examples"] = extra["examples"]
+        _keep_nulls(schemas, model)
 
 
 def _lift_examples(content: dict[str, Any], schemas: Mapping[str, Any]) -> None:
