@@ -38,10 +38,11 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        from app.operations.ingest import sweep
+        from app.operations import janitor
 
-        sweep(desk, alone=desk.database.embedded)
-        yield
+        janitor.sweep(desk, alone=desk.database.embedded)
+        with janitor.at_work(desk):
+            yield
         close_desk(desk)
 
     return build(desk, lifespan=lifespan, stalled_after=settings.stalled_upload_seconds)

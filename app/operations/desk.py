@@ -14,6 +14,7 @@ from app.clock import Clock
 from app.crypto.keyring import Keyring
 from app.crypto.signing import Signer
 from app.noise.sampler import Sampler
+from app.operations.receiving import Receiving
 from app.store.engine import Database
 
 OPERATOR, OWNER, PARTNER, ANALYST, SERVICE, AUDITOR = "operator", "owner", "partner", "analyst", "service", "auditor"
@@ -44,6 +45,7 @@ class Desk:
     rules: Rules
     spool_folder: Path
     workers: Executor  # seals row groups, computes answers
+    receiving: Receiving = field(default_factory=Receiving)
 
 
 @dataclass(frozen=True, slots=True)

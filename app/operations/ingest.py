@@ -20,12 +20,12 @@ from typing import Any, Protocol
 from app.clock import new_id, rfc3339
 from app.deidentification.apply import TechniqueKeys
 from app.errors import Conflict, IdempotencyConflict, NotFound, TooLarge
-from app.operations import access, audit, keychain, manifest, once, protect
+from app.operations import access, audit, janitor, keychain, manifest, once, protect
 from app.operations.authority import restamp, stamp
 from app.operations.datasets import definition
 from app.operations.desk import OPERATOR, OWNER, PARTNER, Caller, Desk
 from app.operations.once import Claim
-from app.store import datasets, populations, tables
+from app.store import datasets, tables
 from app.store.engine import Transaction
 from app.table.limits import Limits
 from app.table.reader import read
@@ -78,12 +78,15 @@ def upload(desk: Desk, caller: Caller, dataset_id: str, *, body: Body, form: For
             raise IdempotencyConflict("This Idempotency-Key was used with another file; use a new key.")
         return _reply_of(kept)
     assert intake is not None  # noqa: S101  one of the two is there
+    desk.receiving.take(intake.upload_id, once.place(desk, caller, claim))
     try:
         groups, nulls = _receive(desk, caller, intake, body=body, form=form, claim=claim)
         return _finish(desk, caller, intake, groups=groups, nulls=nulls, digest=body.digest(), claim=claim)
     except BaseException:
         _leave_no_trace(desk, caller, intake.upload_id, claim)
         raise
+    finally:
+        desk.receiving.let_go(intake.upload_id)
 
 
 def get_upload(desk: Desk, caller: Caller, dataset_id: str, upload_id: str) -> dict[str, Any]:
@@ -105,20 +108,6 @@ def list_uploads(desk: Desk, caller: Caller, dataset_id: str, *, after: str, lim
         own = caller.id if caller.role == PARTNER else None
         rows = datasets.uploads(tx, row.id, principal_id=own, after=after, limit=limit)
     return {"items": [_shown(one, caller) for one in rows], "next_cursor": rows[-1].id if len(rows) == limit else None}
-
-
-def sweep(desk: Desk, *, alone: bool) -> int:
-    """Remove what uploads that will never finish left behind; `alone` means no other process can be receiving."""
-    with desk.database.write() as tx:
-        now = desk.clock.now()
-        gone = datasets.abandoned(tx, now + once.LEASE if alone else now)
-        for row in gone:
-            datasets.forget_rows(tx, row.id)
-            tx.delete(row)
-        once.forget_old(desk, tx, alone=alone)
-        if alone:
-            populations.end_leases(tx, now)
-    return len(gone)
 
 
 def _begin(
@@ -254,8 +243,8 @@ def _finish(
         ):
             raise Conflict("The dataset's definition changed while the upload came in; send it again.")
         _extend_head(desk, tx, row, intake.upload_id, mac=mac, rows=rows)
-        found = datasets.upload(tx, row.id, intake.upload_id)
-        if found is None or found.state != "receiving":
+        found = datasets.hold_receiving(tx, intake.upload_id)
+        if found is None:
             raise Conflict("The upload was given up meanwhile; send it again.")
         found.state, found.rows, found.finished_at = "ready", rows, now
         found.manifest, found.manifest_mac, found.reply = blob, mac, json.dumps(reply)
@@ -328,9 +317,9 @@ def _shown(row: tables.Upload, caller: Caller) -> dict[str, Any]:
 def _leave_no_trace(desk: Desk, caller: Caller, upload_id: str, claim: Claim | None) -> None:
     """Remove rows and claim of a refused upload; what cannot be removed now the sweep removes after the lease."""
     with desk.database.write() as tx:
-        found = tx.get(tables.Upload, upload_id)
-        if found is None or found.state != "receiving":
+        found = datasets.hold_receiving(tx, upload_id)
+        if found is None:
             return
-        datasets.forget_rows(tx, upload_id)
-        tx.delete(found)
+        found.state = datasets.GIVEN_UP
+    janitor.clear(desk, upload_id)
     once.abandon(desk, caller, claim)

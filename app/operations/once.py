@@ -24,7 +24,7 @@ from app.store.engine import Transaction, insert_new
 from app.store.tables import IdempotencyRecord
 
 KEPT = timedelta(hours=24)
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=15)  # renewed by the process's heartbeat (operations/janitor.py) while what it makes is under way
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,11 @@ def abandon(desk: Desk, caller: Caller, claim: Claim | None) -> None:
             kept = keys.kept_reply(tx, caller.id, _digest(desk, claim))
             if kept is not None and kept.state == "claimed":
                 keys.forget_reply(tx, caller.id, _digest(desk, claim))
+
+
+def place(desk: Desk, caller: Caller, claim: Claim | None) -> tuple[str, str] | None:
+    """Return where the claim stands in the table: principal and digest of the key."""
+    return None if claim is None else (caller.id, _digest(desk, claim))
 
 
 def _key(desk: Desk) -> bytes:

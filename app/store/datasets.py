@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from app.store.engine import Transaction
 from app.store.tables import ColumnChunk, Dataset, Head, RowGroup, Upload
 
+GIVEN_UP = "given-up"  # the state of an upload that nobody can finish any more: its rows are being removed
+
 
 def find(tx: Transaction, organisation: str, dataset_id: str) -> Dataset | None:
     """Return the organisation's dataset."""
@@ -88,12 +90,41 @@ def chunks(tx: Transaction, upload_id: str, row_group: int, generation: int, col
     return {column: sealed for column, sealed in tx.execute(wanted)}  # noqa: C416  a Result is no mapping
 
 
-def abandoned(tx: Transaction, now: datetime) -> Sequence[Upload]:
-    """Return uploads whose receiver fell silent."""
-    return tx.scalars(sa.select(Upload).where(Upload.state == "receiving", Upload.lease_until < now)).all()
+def hold_receiving(tx: Transaction, upload_id: str) -> Upload | None:
+    """Return an upload that is being received, held until the transaction ends; None if it was given up or is ready."""
+    wanted = sa.select(Upload).where(Upload.id == upload_id, Upload.state == "receiving")
+    return tx.scalar(wanted.with_for_update().execution_options(populate_existing=True))
 
 
-def forget_rows(tx: Transaction, upload_id: str) -> None:
-    """Remove every row group and chunk of an upload."""
-    tx.execute(sa.delete(ColumnChunk).where(ColumnChunk.upload_id == upload_id))
-    tx.execute(sa.delete(RowGroup).where(RowGroup.upload_id == upload_id))
+def renew_leases(tx: Transaction, upload_ids: Iterable[str], until: datetime) -> None:
+    """Say that these uploads are still being received."""
+    tx.execute(sa.update(Upload).where(Upload.id.in_(list(upload_ids)), Upload.state == "receiving").values(lease_until=until))
+
+
+def give_up_abandoned(tx: Transaction, *, silent_since: datetime | None, but: Iterable[str]) -> Sequence[str]:
+    """Give up the uploads whose receiver fell silent (None: all of them) and return those that are to be removed.
+
+    What another transaction holds is passed over: it is being finished, extended or removed at this moment.
+    """
+    silent = Upload.state == "receiving"
+    if silent_since is not None:
+        silent &= Upload.lease_until < silent_since
+    wanted = sa.select(Upload.id).where(silent | (Upload.state == GIVEN_UP), Upload.id.not_in(list(but)))
+    ids = tx.scalars(wanted.with_for_update(skip_locked=True)).all()
+    tx.execute(sa.update(Upload).where(Upload.id.in_(ids)).values(state=GIVEN_UP))
+    return ids
+
+
+def forget_given_up(tx: Transaction, upload_id: str, *, together: int) -> bool:
+    """Remove at most so many row groups of an upload that was given up, and with the last the upload; say if more are left."""
+    wanted = sa.select(Upload.id).where(Upload.id == upload_id, Upload.state == GIVEN_UP).with_for_update()
+    if tx.scalar(wanted) is None:
+        return False
+    first = sa.select(RowGroup.ordinal).where(RowGroup.upload_id == upload_id).order_by(RowGroup.ordinal).limit(together)
+    ordinals = tx.scalars(first).all()
+    tx.execute(sa.delete(ColumnChunk).where(ColumnChunk.upload_id == upload_id, ColumnChunk.row_group.in_(ordinals)))
+    tx.execute(sa.delete(RowGroup).where(RowGroup.upload_id == upload_id, RowGroup.ordinal.in_(ordinals)))
+    if len(ordinals) == together:
+        return True
+    tx.execute(sa.delete(Upload).where(Upload.id == upload_id))
+    return False

@@ -56,3 +56,10 @@ def forget_replies(tx: Transaction, before: datetime) -> None:
 def end_leases(tx: Transaction, now: datetime) -> None:
     """Let every claim that is still open be taken over."""
     tx.execute(sa.update(IdempotencyRecord).where(IdempotencyRecord.state == "claimed").values(lease_until=now))
+
+
+def renew_lease(tx: Transaction, principal_id: str, key_digest: str, *, resource_id: str, until: datetime) -> None:
+    """Say that the claim is still held by the request that makes this resource; one that another took over is left alone."""
+    wanted = (IdempotencyRecord.principal_id == principal_id, IdempotencyRecord.key_digest == key_digest)
+    mine = (IdempotencyRecord.resource_id == resource_id, IdempotencyRecord.state == "claimed")
+    tx.execute(sa.update(IdempotencyRecord).where(*wanted, *mine).values(lease_until=until))

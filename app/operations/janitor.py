@@ -1,0 +1,91 @@
+"""What a dead process left behind goes; what a living one is receiving stays (threat I15).
+
+Promise: the Idempotency-Key of an upload whose process died is free again within `once.LEASE`, and its rows are gone at the next
+sweep. An upload that a living process is receiving is never taken for dead, however slowly its rows come.
+
+Invariants
+- A process renews the leases of all that it receives every `BEAT` seconds: it misses several beats before one runs out.
+- An upload is given up by its state, under the row's lock: from then on nobody adds rows to it or finishes it. Only then its rows
+  go, `TOGETHER` row groups in a transaction, so that no writer waits long; a sweep that was cut off is gone on with by the next.
+- Any number of processes sweep at once: what one holds, the others pass over.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from app.errors import TacitError
+from app.operations import once
+from app.operations.desk import Desk
+from app.store import datasets, keys, populations
+
+BEAT = 3.0
+SWEEP_EVERY = 60.0
+TOGETHER = 8
+_LOG = logging.getLogger("app.janitor")
+
+
+def sweep(desk: Desk, *, alone: bool) -> int:
+    """Remove uploads that will never finish, and old replies; `alone` means that no other process can be receiving."""
+    now = desk.clock.now()
+    with desk.database.write() as tx:
+        once.forget_old(desk, tx, alone=alone)
+        if alone:
+            populations.end_leases(tx, now)
+        gone = datasets.give_up_abandoned(tx, silent_since=None if alone else now, but=desk.receiving.uploads())
+    for upload_id in gone:
+        clear(desk, upload_id)
+    return len(gone)
+
+
+def clear(desk: Desk, upload_id: str) -> None:
+    """Remove an upload that was given up, with its rows."""
+    more = True
+    while more:
+        with desk.database.write() as tx:
+            more = datasets.forget_given_up(tx, upload_id, together=TOGETHER)
+
+
+def renew(desk: Desk) -> None:
+    """Say that this process lives and receives what it receives."""
+    held = desk.receiving.uploads()
+    if not held:
+        return
+    until = desk.clock.now() + once.LEASE
+    # One table each: a transaction that held rows of both could wait in a ring with those that take them the other way round.
+    with desk.database.write() as tx:
+        datasets.renew_leases(tx, held, until)
+    with desk.database.write() as tx:
+        for upload_id, claim in held.items():
+            if claim is not None:
+                keys.renew_lease(tx, *claim, resource_id=upload_id, until=until)
+
+
+@contextmanager
+def at_work(desk: Desk) -> Iterator[None]:
+    """Beat and sweep in threads of their own for the time of a block: a long sweep must not stop the heart."""
+    stop = threading.Event()
+    tasks = (("heart", BEAT, lambda: renew(desk)), ("janitor", SWEEP_EVERY, lambda: sweep(desk, alone=False)))
+    threads = [
+        threading.Thread(target=_every, args=(seconds, act, stop), name=f"tacit-{name}", daemon=True)
+        for name, seconds, act in tasks
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def _every(seconds: float, act: Callable[[], object], stop: threading.Event) -> None:
+    while not stop.wait(seconds):
+        try:
+            act()
+        except TacitError:
+            _LOG.warning("janitor was refused by the database and tries again")
+        except Exception:  # noqa: BLE001  a thread that ends would leave living uploads to be taken for dead
+            _LOG.exception("janitor failed and goes on")  # the log keeps the exception's type alone
