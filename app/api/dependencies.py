@@ -17,6 +17,11 @@ from app.operations.once import Claim
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 _KEY = r"^[!-~]{1,255}$"
+_KEY_MEANS = (
+    "Of your own choice, one for each effect. Sent again within 24 hours with the same method, path, query and body, byte for"
+    " byte (JSON written otherwise is another body; an upload is known by its SHA-256), it has no second effect and gets the same"
+    " reply; with another request it is refused. A refused request frees its key. Operations that take none only read."
+)
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})", re.ASCII)
 
 
@@ -37,7 +42,7 @@ async def _pump(request: Request) -> Pump:
 
 async def _claim(
     request: Request,
-    idempotency_key: Annotated[str | None, Header(pattern=_KEY, description="The same key: the same effect.")] = None,
+    idempotency_key: Annotated[str | None, Header(pattern=_KEY, description=_KEY_MEANS)] = None,
 ) -> Claim | None:
     """Bind the key to operation, path, parameters and body: the same key means the same request (soundness R32)."""
     if idempotency_key is None:

@@ -106,9 +106,9 @@ def get_contribution(desk: DeskHere, caller: CallerHere, tally: str, contributio
 
 @router.post("/{tally}:close")
 @terms(raises=(TallyNotReady,))
-def close_tally(desk: DeskHere, caller: CallerHere, tally: str) -> dict[str, Any]:
+def close_tally(desk: DeskHere, caller: CallerHere, claim: ClaimHere, tally: str) -> dict[str, Any]:
     """Close before the deadline; owners may, the key owner may not."""
-    return tallies.close_tally(desk, caller, tally)
+    return tallies.close_tally(desk, caller, tally, claim=claim)
 
 
 @router.get("/{tally}/sum")

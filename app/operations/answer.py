@@ -10,19 +10,19 @@ Invariants
 - After the debit there is one failure, `query-failed`, the same whatever went wrong (threat D10); the debit stays, and asking
   again resumes it.
 - The reply leaves at the plan's deadline, a function of public facts; repeats wait as long (R20).
+- Under an Idempotency-Key the first request names the entry that it paid or found: sent again it is that entry, also when a
+  later upload made another version of the dataset, and its reply is the first one's (R32). While the first one runs, the same
+  key is `idempotency-in-progress`; where it stopped at `still-computing` or `query-failed`, the next one goes on.
 """
 
-import hashlib
 import json
 import logging
 import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Overrun
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from app.clock import new_id, rfc3339
+from app.clock import rfc3339
 from app.crypto import aead
 from app.dp import budget, json_form
 from app.dp.aggregate import aggregate
@@ -31,31 +31,21 @@ from app.dp.plan import Plan, plan
 from app.dp.public import PublicTable, Unit
 from app.dp.query import Query
 from app.dp.rows import RowGroup
-from app.errors import BudgetExhausted, Forbidden, IdempotencyInProgress, NotFound, QueryFailed, StillComputing, Unavailable
-from app.operations import access, audit, keychain, opened
-from app.operations.authority import believe
+from app.errors import Forbidden, NotFound, QueryFailed, StillComputing, Unavailable
+from app.operations import access, keychain, once, opened
 from app.operations.datasets import definition
 from app.operations.desk import ANALYST, OWNER, Caller, Desk
 from app.operations.keychain import system_key
-from app.operations.once import Claim, begin
+from app.operations.once import Claim
+from app.operations.payment import Paid, pay
 from app.operations.populations import remaining
 from app.store import populations, tables
-from app.store.engine import Transaction, insert_new
+from app.store.engine import Transaction
 from app.table.exact import decimal_text
 
 _LOG = logging.getLogger("app.answer")
 GRID = 10  # seconds: a late answer is fetched on this grid
 POLL = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class _Paid:
-    """A question whose cost is committed, or was before."""
-
-    entry: tables.LedgerEntry
-    version: opened.Version
-    lease_id: str | None  # ours to compute; None: it is answered, or somebody computes it
-    repeated: bool
 
 
 def price_query(desk: Desk, caller: Caller, dataset_id: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -79,17 +69,28 @@ def ask(desk: Desk, caller: Caller, dataset_id: str, body: dict[str, Any], *, cl
         _refuse_recipients(desk, tx, caller, row)
     query, planned = _plan(desk, row, population, body)
     due = began + planned.deadline / 1000
-    paid = _pay(desk, caller, row, population, planned, claim)
-    if paid.lease_id is not None:
-        if paid.entry.epsilon != planned.cost.as_units()[0]:  # a dearer question is resumed at what was paid for it
-            bare = {name: value for name, value in body.items() if name not in {"within", "confidence"}}
-            again = {**bare, "epsilon": decimal_text(budget.from_units(paid.entry.epsilon))}
-            _, planned = _plan(desk, row, population, again)
-        computing = desk.workers.submit(_compute, desk, caller, planned, paid, population.id)
-        _await(desk, computing, due)
-    entry = _answered(desk, paid.entry.id, due)
+    paid = pay(desk, caller, row, population, planned, claim)
+    if not isinstance(paid, Paid):
+        _wait(desk, due)
+        return paid
+    try:
+        if paid.lease_id is not None:
+            if paid.entry.epsilon != planned.cost.as_units()[0]:  # a dearer question is resumed at what was paid for it
+                bare = {name: value for name, value in body.items() if name not in {"within", "confidence"}}
+                again = {**bare, "epsilon": decimal_text(budget.from_units(paid.entry.epsilon))}
+                _, planned = _plan(desk, row, population, again)
+            computing = desk.workers.submit(_compute, desk, caller, planned, paid, population.id)
+            _await(desk, computing, due)
+        entry = _answered(desk, paid.entry.id, due)
+        reply = _reply(desk, caller, population, entry, query=query, repeated=paid.repeated)
+        if claim is not None:
+            with desk.database.write() as tx:
+                once.finish(desk, tx, caller, claim, reply, resource_id=entry.id)
+    except Unavailable:
+        once.let_go(desk, caller, claim, resource_id=paid.entry.id)
+        raise
     _wait(desk, due)
-    return _reply(desk, caller, population, entry, query=query, repeated=paid.repeated)
+    return reply
 
 
 def get_answer(desk: Desk, caller: Caller, dataset_id: str, answer_id: str) -> dict[str, Any]:
@@ -155,78 +156,7 @@ def _refuse_recipients(desk: Desk, tx: Transaction, caller: Caller, row: tables.
         )
 
 
-def _pay(
-    desk: Desk, caller: Caller, row: tables.Dataset, population: tables.Population, planned: Plan, claim: Claim | None
-) -> _Paid:
-    """Commit the debit with the version pinned; or find the entry that paid for this question before."""
-    epsilon, _, _ = planned.cost.as_units()
-    now, lease_id, entry_id = desk.clock.now(), new_id(), new_id()
-    until = now + timedelta(seconds=max(60, planned.deadline // 500))  # longer than anybody computes; then somebody else may
-    with desk.database.write() as tx:
-        version = opened.pin(desk, tx, row)
-        question_key = hashlib.sha256(aead.context("tacit/question/1", row.id, version.id, planned.digest)).hexdigest()
-        if claim is not None:
-            _claim(desk, tx, caller, claim)
-        known = populations.paid(tx, question_key, epsilon)
-        if known is not None:
-            taken = known.state == "debited" and populations.take_over(tx, known.id, lease_id=lease_id, until=until, now=now)
-            if not desk.rules.shared_answers and known.principal_id != caller.id:
-                _spend_allowance(desk, tx, caller, population.id, epsilon)
-            return _Paid(known, version, lease_id if taken else None, repeated=not taken)
-        _debit(desk, tx, caller, population, epsilon)
-        entry = {
-            "id": entry_id,
-            "population_id": population.id,
-            "dataset_id": row.id,
-            "principal_id": caller.id,
-            "kind": "answer",
-            "epsilon": epsilon,
-            "delta": 0,
-            "rho": 0,
-            "question_key": question_key,
-            "data_version": version.id,
-            "question": json.dumps(planned.question),
-            "state": "debited",
-            "lease_id": lease_id,
-            "lease_until": until,
-            "created_at": now,
-        }
-        if not insert_new(tx, tables.LedgerEntry, entry):
-            raise Unavailable("Somebody is asking the same; ask again.", retry_after=1)  # rolls the debit back
-        audit.note(desk, tx, caller, "ask", row.id, entry=entry_id)
-    return _Paid(tables.LedgerEntry(**entry), version, lease_id, repeated=False)
-
-
-def _claim(desk: Desk, tx: Transaction, caller: Caller, claim: Claim) -> None:
-    """Bind the key to this request; the question itself finds its own answer again, so only the binding is kept."""
-    try:
-        begin(desk, tx, caller, claim)
-    except IdempotencyInProgress:
-        return
-
-
-def _debit(desk: Desk, tx: Transaction, caller: Caller, population: tables.Population, epsilon: int) -> None:
-    """Take the cost from the population's total and from the caller's allowance, both or neither."""
-    present = access.population(desk, tx, caller, population.id)
-    if not populations.spend_total(tx, present.id, epsilon=epsilon, total=present.total_epsilon):
-        raise BudgetExhausted(
-            "The population's total does not cover this question; ask at a smaller ε, or ask its owner to raise it."
-        )
-    _spend_allowance(desk, tx, caller, present.id, epsilon)
-
-
-def _spend_allowance(desk: Desk, tx: Transaction, caller: Caller, population_id: str, epsilon: int) -> None:
-    allowance = populations.allowance(tx, population_id, caller.id)
-    if allowance is None:
-        if caller.role == OWNER:
-            return
-        raise BudgetExhausted("You have no allowance in this population; its owner can set one.")
-    limit = believe(desk, allowance).epsilon
-    if not populations.spend_allowance(tx, population_id, caller.id, epsilon=epsilon, limit=limit):
-        raise BudgetExhausted("Your allowance does not cover this question; ask at a smaller ε, or ask the owner for more.")
-
-
-def _compute(desk: Desk, caller: Caller, planned: Plan, paid: _Paid, population_id: str) -> None:
+def _compute(desk: Desk, caller: Caller, planned: Plan, paid: Paid, population_id: str) -> None:
     """Open, bound, aggregate, add noise, keep. Whatever fails leaves the entry paid and free to be resumed."""
     assert paid.lease_id is not None  # noqa: S101  only the holder of the lease computes
     try:

@@ -15,12 +15,13 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from app.clock import new_id, rfc3339
 from app.deidentification.apply import TechniqueKeys
 from app.errors import Conflict, IdempotencyConflict, NotFound, TooLarge
 from app.operations import access, audit, janitor, keychain, manifest, once, protect
+from app.operations.arriving import Arriving, Body
 from app.operations.authority import restamp, stamp
 from app.operations.datasets import definition
 from app.operations.desk import OPERATOR, OWNER, PARTNER, Caller, Desk
@@ -32,18 +33,6 @@ from app.table.reader import read
 from app.table.spool import Spool
 
 AHEAD = 3  # row groups that wait sealed or half sealed: two cores stay busy, memory stays small
-
-
-class Body(Protocol):
-    """The client's bytes on their way in: `read` blocks; `digest` is there once all were read."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return at most `size` bytes; empty at the end."""
-        ...
-
-    def digest(self) -> bytes:
-        """Read what is left and return the SHA-256 of everything that was sent."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +68,11 @@ def upload(desk: Desk, caller: Caller, dataset_id: str, *, body: Body, form: For
         return _reply_of(kept)
     assert intake is not None  # noqa: S101  one of the two is there
     desk.receiving.take(intake.upload_id, once.place(desk, caller, claim))
+    body = Arriving(body)
     try:
         groups, nulls = _receive(desk, caller, intake, body=body, form=form, claim=claim)
-        return _finish(desk, caller, intake, groups=groups, nulls=nulls, digest=body.digest(), claim=claim)
+        digest = body.digest()
+        return _finish(desk, caller, intake, groups=groups, nulls=nulls, digest=digest, sent=body.sent, claim=claim)
     except BaseException:
         _leave_no_trace(desk, caller, intake.upload_id, claim)
         raise
@@ -177,9 +168,7 @@ def _keep(
     desk: Desk, caller: Caller, intake: _Intake, sealed: protect.SealedGroup, nulls: dict[str, int], claim: Claim | None
 ) -> manifest.Group:
     with desk.database.write() as tx:
-        if not datasets.extend_lease(tx, intake.upload_id, desk.clock.now() + once.LEASE):
-            raise Conflict("The upload was given up meanwhile; send it again.")
-        once.extend(desk, tx, caller, claim)
+        _extend(desk, tx, caller, intake, claim)
         datasets.keep_row_group(
             tx,
             tables.RowGroup(
@@ -199,6 +188,12 @@ def _keep(
     )
 
 
+def _extend(desk: Desk, tx: Transaction, caller: Caller, intake: _Intake, claim: Claim | None) -> None:
+    if not datasets.extend_lease(tx, intake.upload_id, desk.clock.now() + once.LEASE):
+        raise Conflict("The upload was given up meanwhile; send it again.")
+    once.extend(desk, tx, caller, claim, resource_id=intake.upload_id)
+
+
 def _finish(
     desk: Desk,
     caller: Caller,
@@ -207,6 +202,7 @@ def _finish(
     groups: list[manifest.Group],
     nulls: dict[str, int],
     digest: bytes,
+    sent: int,
     claim: Claim | None,
 ) -> dict[str, Any]:
     """Write the manifest, replace the head, sign the receipt and keep the reply: the transaction after which it is there."""
@@ -246,12 +242,12 @@ def _finish(
         found = datasets.hold_receiving(tx, intake.upload_id)
         if found is None:
             raise Conflict("The upload was given up meanwhile; send it again.")
-        found.state, found.rows, found.finished_at = "ready", rows, now
+        found.state, found.rows, found.finished_at, found.sent_bytes = "ready", rows, now, sent
         found.manifest, found.manifest_mac, found.reply = blob, mac, json.dumps(reply)
         if not row.frozen:
             row.frozen = True
             restamp(desk, row)
-        once.finish(desk, tx, caller, claim, {"digest": digest.hex(), "reply": reply})
+        once.finish(desk, tx, caller, claim, {"digest": digest.hex(), "reply": reply}, resource_id=intake.upload_id)
         audit.note(desk, tx, caller, "upload", row.id, upload=intake.upload_id)
     return reply
 
@@ -322,4 +318,4 @@ def _leave_no_trace(desk: Desk, caller: Caller, upload_id: str, claim: Claim | N
             return
         found.state = datasets.GIVEN_UP
     janitor.clear(desk, upload_id)
-    once.abandon(desk, caller, claim)
+    once.abandon(desk, caller, claim, resource_id=upload_id)

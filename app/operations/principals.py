@@ -123,12 +123,12 @@ def create_token(
     desk: Desk, caller: Caller, principal_id: str, *, scopes: list[str], expires_at: datetime | None, claim: Claim | None
 ) -> dict[str, Any]:
     """Make a token and show it, once."""
-    if expires_at is not None and expires_at <= desk.clock.now():
-        raise Invalid("A token's expiry lies in the future.")
     with desk.database.write() as tx:
         row = _managed(desk, tx, caller, principal_id)
 
         def act() -> dict[str, Any]:
+            if expires_at is not None and expires_at <= desk.clock.now():
+                raise Invalid("A token's expiry lies in the future.")
             token = add_token(desk, tx, row, scopes=scopes, expires_at=expires_at)
             audit.note(desk, tx, caller, "create_token", row.id, token=token.public_id)
             shown = {"id": token.public_id, "token": token.reveal(), "scopes": sorted(scopes), "expires_at": _text(expires_at)}

@@ -12,6 +12,7 @@ Invariants
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -57,18 +58,18 @@ def create_tally(desk: Desk, caller: Caller, *, body: dict[str, Any], deadline: 
             "The roster names each contributor once, and the minimum is at most its length.",
             faults=[Fault("minimum", pointer="/minimum")],
         )
-    if deadline <= desk.clock.now():
-        raise Invalid("The deadline lies in the future.", faults=[Fault("future", pointer="/deadline")])
     with desk.database.write() as tx:
         population = access.population(desk, tx, caller, body["population"])
         if population.unit != "contributor":
             raise Invalid(
                 "A tally belongs to a population of contributors.", faults=[Fault("unit-contributor", pointer="/population")]
             )
-        tally_definition.check_roster(desk, tx, caller, body["roster"])
-        tally_definition.check_moduli(tx, key)
 
         def act() -> dict[str, Any]:
+            if deadline <= desk.clock.now():
+                raise Invalid("The deadline lies in the future.", faults=[Fault("future", pointer="/deadline")])
+            tally_definition.check_roster(desk, tx, caller, body["roster"])
+            tally_definition.check_moduli(tx, key)
             if tallies.named(tx, caller.organisation, body["name"]) is not None:
                 raise NameTaken("A tally of this name exists; choose another name.")
             definition = {
@@ -158,14 +159,16 @@ def get_contribution(desk: Desk, caller: Caller, tally_id: str, contribution_id:
     return reply
 
 
-def close_tally(desk: Desk, caller: Caller, tally_id: str) -> dict[str, Any]:
+def close_tally(desk: Desk, caller: Caller, tally_id: str, *, claim: Claim | None) -> dict[str, Any]:
     """Close before the deadline: an owner may, the key owner may not."""
     with desk.database.read() as tx:
         row = _seen(desk, tx, caller, tally_id)
     access.require_role(caller, OWNER)
     if caller.id == row.key_owner_id:
         raise Forbidden("The key owner never closes a tally; its deadline or the roster's owner does.")
-    return _close(desk, caller, row)
+    total = _snapshot(desk, row)
+    with desk.database.write() as tx:
+        return once(desk, tx, caller, claim, lambda: _shown(_close(desk, tx, caller, row, total)))
 
 
 def get_sum(desk: Desk, caller: Caller, tally_id: str) -> dict[str, Any]:
@@ -178,40 +181,49 @@ def get_sum(desk: Desk, caller: Caller, tally_id: str) -> dict[str, Any]:
     if row.state == "open":
         if desk.clock.now() < row.deadline:
             raise TallyNotReady("The tally is open until its deadline; its sum can be read after that.")
-        return _sum_of(desk, _close_row(desk, caller, row))
+        total = _snapshot(desk, row)
+        with desk.database.write() as tx:
+            return _sum_of(desk, _close(desk, tx, caller, row, total))
     return _sum_of(desk, row)
 
 
-def _close(desk: Desk, caller: Caller, row: tables.Tally) -> dict[str, Any]:
-    return _shown(_close_row(desk, caller, row))
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """The contributions that were summed, and their re-randomised sum; None where they are too few."""
+
+    contributions: frozenset[str]
+    total: list[str] | None
 
 
-def _close_row(desk: Desk, caller: Caller, row: tables.Tally) -> tables.Tally:
-    """Sum what is stored, re-randomise, and keep the result in the transaction that closes."""
+def _snapshot(desk: Desk, row: tables.Tally) -> _Snapshot:
+    """Sum what is stored, outside any transaction."""
     definition = json.loads(row.definition)
-    key = tally_definition.key_of(definition)
     with desk.database.read() as tx:
-        snapshot = tallies.contributions(tx, row.id)
-    total = (
-        _total(key, snapshot, slots=tally_definition.layout_of(definition, key).ciphertexts)
-        if len(snapshot) >= definition["minimum"]
-        else None
-    )
-    with desk.database.write() as tx:
-        held = tallies.held(tx, row.id)
-        if held is None:
-            raise NotFound("There is no such tally.")
-        believe(desk, held)
-        if held.state != "open":
-            return held
-        if total is None:
-            raise TallyNotReady("The tally has fewer contributions than its minimum, so it has no sum.")
-        if {one.id for one in tallies.contributions(tx, row.id)} != {one.id for one in snapshot}:
-            raise TallyNotReady("A contribution came in meanwhile; try again.", retry_after=1)
-        held.state, held.sum, held.contributors, held.closed_at = "closed", json.dumps(total), len(snapshot), desk.clock.now()
-        record_unprotected(desk, tx, caller, held.population_id, purpose="tally without noise", places={"tally_id": held.id})
-        audit.note(desk, tx, caller, "close_tally", held.id)
+        stored = tallies.contributions(tx, row.id) if row.state == "open" else ()
+    total = None
+    if stored and len(stored) >= definition["minimum"]:
+        key = tally_definition.key_of(definition)
+        total = _total(key, stored, slots=tally_definition.layout_of(definition, key).ciphertexts)
+    return _Snapshot(frozenset(one.id for one in stored), total)
+
+
+def _close(desk: Desk, tx: Transaction, caller: Caller, row: tables.Tally, summed: _Snapshot) -> tables.Tally:
+    """Keep the sum in the transaction that closes, if it is of what stands there now; a closed tally stays as it is."""
+    held = tallies.held(tx, row.id)
+    if held is None:
+        raise NotFound("There is no such tally.")
+    believe(desk, held)
+    if held.state != "open":
         return held
+    if summed.total is None:
+        raise TallyNotReady("The tally has fewer contributions than its minimum, so it has no sum.")
+    if {one.id for one in tallies.contributions(tx, row.id)} != summed.contributions:
+        raise TallyNotReady("A contribution came in meanwhile; try again.", retry_after=1)
+    held.state, held.sum, held.closed_at = "closed", json.dumps(summed.total), desk.clock.now()
+    held.contributors = len(summed.contributions)
+    record_unprotected(desk, tx, caller, held.population_id, purpose="tally without noise", places={"tally_id": held.id})
+    audit.note(desk, tx, caller, "close_tally", held.id)
+    return held
 
 
 def _total(key: PublicKey, stored: Sequence[tables.Contribution], *, slots: int) -> list[str]:

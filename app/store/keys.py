@@ -34,9 +34,12 @@ def page(tx: Transaction, organisation: str, *, after: str, limit: int) -> Seque
     return tx.scalars(wanted.order_by(NamedKey.id).limit(limit)).all()
 
 
-def kept_reply(tx: Transaction, principal_id: str, key_digest: str) -> IdempotencyRecord | None:
-    """Return what is kept under a caller's key."""
-    return tx.get(IdempotencyRecord, (principal_id, key_digest))
+def held_reply(tx: Transaction, principal_id: str, key_digest: str) -> IdempotencyRecord | None:
+    """Return what is kept under a caller's key as it stands now, held until the transaction ends: two that want it take turns."""
+    wanted = sa.select(IdempotencyRecord).where(
+        IdempotencyRecord.principal_id == principal_id, IdempotencyRecord.key_digest == key_digest
+    )
+    return tx.scalar(wanted.with_for_update().execution_options(populate_existing=True))
 
 
 def forget_reply(tx: Transaction, principal_id: str, key_digest: str) -> None:
@@ -48,9 +51,15 @@ def forget_reply(tx: Transaction, principal_id: str, key_digest: str) -> None:
     )
 
 
-def forget_replies(tx: Transaction, before: datetime) -> None:
-    """Remove replies older than `before`."""
-    tx.execute(sa.delete(IdempotencyRecord).where(IdempotencyRecord.created_at < before))
+def forget_replies(tx: Transaction, before: datetime, *, most: int) -> None:
+    """Remove replies older than `before`, so many at the most; rows that another transaction holds are left to it."""
+    key = sa.tuple_(IdempotencyRecord.principal_id, IdempotencyRecord.key_digest)
+    old = sa.select(IdempotencyRecord.principal_id, IdempotencyRecord.key_digest).where(IdempotencyRecord.created_at < before)
+    tx.execute(
+        sa.delete(IdempotencyRecord)
+        .where(key.in_(old.limit(most).with_for_update(skip_locked=True)))
+        .execution_options(synchronize_session=False)
+    )
 
 
 def end_leases(tx: Transaction, now: datetime) -> None:

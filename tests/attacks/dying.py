@@ -13,7 +13,7 @@ from typing import Any
 import app.noise.opendp_source  # noqa: F401  read before the fork
 from app.clock import SystemClock
 from app.main import open_desk
-from app.operations import answer, principals
+from app.operations import answer, payment, principals
 from app.operations.once import Claim
 from app.settings import Settings
 from app.store import populations
@@ -36,7 +36,7 @@ def _set_trap(point: str) -> None:
         _die()
 
     traps: dict[str, tuple[Any, str, Any]] = {
-        "in-debit": (answer.audit, "note", _die),
+        "in-debit": (payment.audit, "note", _die),
         "after-debit": (answer, "_compute", _die),
         "after-noise": (answer, "release", after_noise),
         "in-storing": (populations, "answered", in_storing),
@@ -51,7 +51,7 @@ def _ask_and_die(told: dict[str, Any], point: str, dataset: str) -> None:
     desk = open_desk(settings, clock=SystemClock())
     caller = principals.authenticate(desk, told["token"])
     _set_trap(point)
-    answer.ask(desk, caller, dataset, told["question"], claim=Claim("k", b"the same request"))
+    answer.ask(desk, caller, dataset, told["question"], claim=Claim(point, b"the same request"))
 
 
 def main() -> None:

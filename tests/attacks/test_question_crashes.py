@@ -49,9 +49,10 @@ def _ledger(world, population):
 
 @pytest.mark.attack("D2")
 def test_d2_killed_anywhere_it_is_one_debit_and_one_answer(world):
-    caller, claim, much_later = world.caller("analyst"), Claim("k", b"the same request"), later(world.desk, 130)
+    caller, much_later = world.caller("analyst"), later(world.desk, 130)
     for point, (population, dataset) in _kill_at(world, POINTS).items():
         before = _ledger(world, population)
+        claim = Claim(point, b"the same request")
         state = "answered" if point == "before-reply" else "debited"
         assert [(found, paid) for found, paid, _ in before] == [(state, 10**9)] * POINTS[point], point
         assert world.analyst.budget(population)["spent"] == {"epsilon": str(POINTS[point])}, point
