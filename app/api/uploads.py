@@ -11,7 +11,8 @@ from app.api.openapi import raw_body
 from app.api.problems import RequestTimeout
 from app.api.routes import EdgeRoute
 from app.errors import Conflict, Malformed, RowsRefused, TooLarge, UnsupportedType
-from app.operations import ingest
+from app.operations import ingest, uploads
+from app.table.rejects import MOST, USUAL
 
 router = APIRouter(route_class=EdgeRoute, prefix="/v1/datasets/{dataset}/uploads", tags=["uploads"])
 MEDIA_TYPES = {"text/csv", "application/x-ndjson", "application/json", "application/vnd.apache.parquet"}
@@ -37,19 +38,25 @@ async def upload(
     claim: ClaimHere,
     pump: PumpHere,
     dataset: str,
-    on_error: Annotated[Literal["refuse"], Query(description="All or nothing.")] = "refuse",
+    on_error: Annotated[Literal["refuse", "skip"], Query(description="All or nothing, or leave out rows at fault.")] = "refuse",
+    max_rejected: Annotated[int, Query(ge=0, le=MOST, description="With skip: rows left out at most.")] = USUAL,
     mode: Annotated[Literal["append"], Query(description="The rows join those of earlier uploads.")] = "append",
     null: Annotated[list[str], Query(max_length=16, description="Texts that mean null.")] = [],  # noqa: B006  FastAPI's way
     delimiter: Annotated[str | None, Query(min_length=1, max_length=1, description="Of CSV; a comma unless stated.")] = None,
 ) -> dict[str, Any]:
-    """Receive a file: the whole of it is kept as the policy says, or nothing; the reply holds a signed receipt."""
-    del on_error, mode  # one value each in this version; another is refused by its declaration
+    """Receive a file: the whole of it is kept as the policy says, or nothing; the reply holds a signed receipt.
+
+    With `on_error=skip`, rows that break a rule by themselves are left out and listed.
+    """
+    del mode  # one value in this version; another is refused by its declaration
     form = ingest.Form(
         media_type=_media_type(request),
         content_encoding=_encoding(request),
         null_markers=tuple(null),
         delimiter=delimiter,
         declared_digest=content_digest(request),
+        on_error=on_error,
+        max_rejected=max_rejected,
     )
 
     def work(body: BodyReader) -> dict[str, Any]:
@@ -63,13 +70,13 @@ async def upload(
 @router.get("")
 def list_uploads(desk: DeskHere, caller: CallerHere, dataset: str, limit: Limit = 50, cursor: Cursor = "") -> dict[str, Any]:
     """List uploads; a partner sees its own."""
-    return ingest.list_uploads(desk, caller, dataset, after=cursor, limit=limit)
+    return uploads.list_uploads(desk, caller, dataset, after=cursor, limit=limit)
 
 
 @router.get("/{upload}")
 def get_upload(desk: DeskHere, caller: CallerHere, dataset: str, upload: str) -> dict[str, Any]:
     """Return one upload with its report and receipt."""
-    return ingest.get_upload(desk, caller, dataset, upload)
+    return uploads.get_upload(desk, caller, dataset, upload)
 
 
 def _media_type(request: Request) -> str:

@@ -3,6 +3,7 @@
 Invariants
 - The result has exactly the stored columns of the policy, with their types, in their order; a suppressed column is never read.
 - Nothing is kept of a batch with a fault: the faults of all columns are reported together, by row, the first hundred of them.
+  Where rows are skipped, exactly the rows at fault are missing, each for a rule that it breaks by itself (soundness R5).
 - Keys are arguments; nothing here draws, derives or keeps one, apart from the salts and content keys of fresh cells.
 """
 
@@ -28,7 +29,9 @@ from app.deidentification.techniques import (
     Pseudonymize,
     Seal,
 )
+from app.errors import Fault
 from app.table.arrow import data_type, pa
+from app.table.rows import Rows
 from app.table.schema import Column, Schema
 from tacit.sealing import ColumnSealer, Place, RecipientPublicKey
 
@@ -54,31 +57,56 @@ class TechniqueKeys:
         raise TypeError("keys are not pickled")
 
 
-def apply(batch: Any, *, schema: Schema, policy: Policy, keys: TechniqueKeys, first_row: int) -> tuple[Any, dict[str, int]]:
-    """Return the stored columns of a typed record batch and how many nulls each has; raise `RowsRefused` on any fault.
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What is stored of a row group, and which rows were left out of it."""
 
-    `first_row` is the number of the batch's first data row in its upload, counted from 1.
+    batch: Any
+    nulls: dict[str, int]  # of each stored column
+    rejected: tuple[Fault, ...] = ()
+
+
+def apply(rows: Rows, *, schema: Schema, policy: Policy, keys: TechniqueKeys, most_rejected: int | None = None) -> Applied:
+    """Return the stored columns of typed rows; raise `RowsRefused` on any fault.
+
+    With `most_rejected`, rows at fault are left out and returned as faults, at least one more than so many where there are more.
     """
-    faults = RowFaults(first_row)
+    faults = RowFaults(rows.numbers, most_rejected=most_rejected)
     stored = policy.stored(schema)
-    arrays = [_column(batch.column(column.name), schema.column(column.name), policy, keys, faults) for column in stored]
+    checked = {one.name: _checked(rows.batch.column(one.name), schema.column(one.name), policy, keys, faults) for one in stored}
     faults.raise_if_any()
+    batch, sound = rows.batch, faults.sound
+    if sound is not None:
+        batch = batch.filter(sound)
+        checked = {name: None if array is None else array.filter(sound) for name, array in checked.items()}
+    arrays = [
+        _column(batch.column(one.name), schema.column(one.name), policy, keys) if checked[one.name] is None else checked[one.name]
+        for one in stored
+    ]
     kept = pa.RecordBatch.from_arrays(
         arrays, schema=pa.schema([pa.field(column.name, data_type(column.arrow_type)) for column in stored])
     )
-    return kept, {column.name: array.null_count for column, array in zip(stored, arrays, strict=True)}
+    nulls = {column.name: array.null_count for column, array in zip(stored, arrays, strict=True)}
+    return Applied(kept, nulls, faults.found())
 
 
-def _column(values: Any, column: Column, policy: Policy, keys: TechniqueKeys, faults: RowFaults) -> Any:
+def _checked(values: Any, column: Column, policy: Policy, keys: TechniqueKeys, faults: RowFaults) -> Any:
+    """Return the column of a technique that may refuse a value, None for any other."""
+    match policy.techniques[column.name]:
+        case Pseudonymize():
+            return pseudonymize(values, column, key=keys.pseudonyms[column.identifier or ""], faults=faults)
+        case (GeneralizeWidth() | GeneralizePeriod() | GeneralizePrefix()) as technique:
+            return generalize(values, column, technique, faults=faults)
+    return None
+
+
+def _column(values: Any, column: Column, policy: Policy, keys: TechniqueKeys) -> Any:
+    """Return the column of a technique that takes every value; cells are sealed only of rows that are kept."""
     match policy.techniques[column.name]:
         case Keep():
             return values
-        case Pseudonymize():
-            return pseudonymize(values, column, key=keys.pseudonyms[column.identifier or ""], faults=faults)
         case Mask() as technique:
             return mask(values, technique)
-        case (GeneralizeWidth() | GeneralizePeriod() | GeneralizePrefix()) as technique:
-            return generalize(values, column, technique, faults=faults)
         case Encrypt(key=name):
             key, version = keys.named[name]
             sealer = BatchSealer(key, organisation=keys.organisation, name=name, version=version)

@@ -8,42 +8,38 @@ Promises
 - What was refused leaves no trace; what was acknowledged is on the disk (promise 5).
 - Nothing unsealed touches the disk, and memory holds a few row groups whatever the size.
 - The same Idempotency-Key with the same bytes gives the same receipt and no new rows; other bytes are refused (threat I14).
+- Rows are left out only where the client asked for it, by rules that a row breaks by itself (soundness R5); the reply, the report
+  and the signed receipt say how many and which.
 """
 
 import json
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from app.clock import new_id, rfc3339
+from app.clock import new_id
 from app.deidentification.apply import TechniqueKeys
-from app.errors import Conflict, IdempotencyConflict, NotFound, TooLarge
-from app.operations import access, audit, janitor, keychain, manifest, once, protect
+from app.errors import Conflict, IdempotencyConflict, TooLarge
+from app.operations import access, audit, janitor, keychain, manifest, once, protect, receipt
 from app.operations.arriving import Arriving, Body
 from app.operations.authority import restamp, stamp
 from app.operations.datasets import definition
-from app.operations.desk import OPERATOR, OWNER, PARTNER, Caller, Desk
+from app.operations.desk import OWNER, PARTNER, Caller, Desk
+from app.operations.form import Form
 from app.operations.once import Claim
 from app.store import datasets, tables
 from app.store.engine import Transaction
 from app.table.limits import Limits
 from app.table.reader import read
+from app.table.rejects import Rejects
+from app.table.rows import Rows
 from app.table.spool import Spool
 
+__all__ = ["Body", "Form", "upload"]
+
 AHEAD = 3  # row groups that wait sealed or half sealed: two cores stay busy, memory stays small
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How the body is written, as the client says."""
-
-    media_type: str
-    content_encoding: str | None
-    null_markers: tuple[str, ...] = ()
-    delimiter: str | None = None
-    declared_digest: bytes | None = None  # Content-Digest: lets a replay be answered before the body is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +50,28 @@ class _Intake:
     dataset: tables.Dataset
     keys: TechniqueKeys
     kek_id: str
-    rows_before: int
+    rows_before: int  # in the version that its rows join
+
+
+@dataclass(slots=True)
+class _Received:
+    """What is there of an upload so far."""
+
+    rejects: Rejects | None
+    groups: list[manifest.Group] = field(default_factory=list)
+    nulls: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows are kept."""
+        return sum(group.rows for group in self.groups)
+
+    def take(self, sealed: protect.SealedGroup) -> None:
+        """Count a row group that is in the store."""
+        tags = tuple(bytes(chunk[-16:]).hex() for chunk in sealed.chunks)
+        self.groups.append(manifest.Group(rows=sealed.rows, data_key_id=sealed.data_key_id, tags=tags))
+        for name, count in sealed.nulls.items():
+            self.nulls[name] = self.nulls.get(name, 0) + count
 
 
 def upload(desk: Desk, caller: Caller, dataset_id: str, *, body: Body, form: Form, claim: Claim | None) -> dict[str, Any]:
@@ -70,35 +87,14 @@ def upload(desk: Desk, caller: Caller, dataset_id: str, *, body: Body, form: For
     desk.receiving.take(intake.upload_id, once.place(desk, caller, claim))
     body = Arriving(body)
     try:
-        groups, nulls = _receive(desk, caller, intake, body=body, form=form, claim=claim)
+        received = _receive(desk, caller, intake, body=body, form=form, claim=claim)
         digest = body.digest()
-        return _finish(desk, caller, intake, groups=groups, nulls=nulls, digest=digest, sent=body.sent, claim=claim)
+        return _finish(desk, caller, intake, received, form=form, digest=digest, sent=body.sent, claim=claim)
     except BaseException:
         _leave_no_trace(desk, caller, intake.upload_id, claim)
         raise
     finally:
         desk.receiving.let_go(intake.upload_id)
-
-
-def get_upload(desk: Desk, caller: Caller, dataset_id: str, upload_id: str) -> dict[str, Any]:
-    """Return one upload: everything to its partner and the owner, the state alone to the operator."""
-    access.require_role(caller, OPERATOR, OWNER, PARTNER)
-    with desk.database.read() as tx:
-        row = access.dataset(desk, tx, caller, dataset_id)
-        found = datasets.upload(tx, row.id, upload_id)
-    if found is None or (caller.role == PARTNER and found.principal_id != caller.id):
-        raise NotFound("There is no such upload.")
-    return _shown(found, caller)
-
-
-def list_uploads(desk: Desk, caller: Caller, dataset_id: str, *, after: str, limit: int) -> dict[str, Any]:
-    """Return a page of uploads: a partner sees its own."""
-    access.require_role(caller, OPERATOR, OWNER, PARTNER)
-    with desk.database.read() as tx:
-        row = access.dataset(desk, tx, caller, dataset_id)
-        own = caller.id if caller.role == PARTNER else None
-        rows = datasets.uploads(tx, row.id, principal_id=own, after=after, limit=limit)
-    return {"items": [_shown(one, caller) for one in rows], "next_cursor": rows[-1].id if len(rows) == limit else None}
 
 
 def _begin(
@@ -132,41 +128,49 @@ def _begin(
     return _Intake(upload_id, row, protect.technique_keys(desk, row), kek_id, before), None
 
 
-def _receive(
-    desk: Desk, caller: Caller, intake: _Intake, *, body: Body, form: Form, claim: Claim | None
-) -> tuple[list[manifest.Group], dict[str, int]]:
+def _receive(desk: Desk, caller: Caller, intake: _Intake, *, body: Body, form: Form, claim: Claim | None) -> _Received:
     """Parse, protect, seal and store row group by row group; parsing, two sealers and the database overlap."""
-    groups: list[manifest.Group] = []
-    nulls: dict[str, int] = {}
+    received = _Received(form.rejects())
+    most_rejected = None if received.rejects is None else received.rejects.most
     waiting: deque[Future[protect.SealedGroup]] = deque()
     plan = protect.Protection.of(desk, intake.dataset, upload_id=intake.upload_id, kek_id=intake.kek_id, keys=intake.keys)
-    rows = 0
-    for ordinal, batch in enumerate(_batches(desk, intake, body=body, form=form)):
-        if intake.rows_before + rows + batch.num_rows > intake.dataset.max_rows:
-            raise TooLarge("The dataset would hold more rows than its max_rows; the owner can raise it.")
-        waiting.append(desk.workers.submit(plan.row_group, batch, ordinal=ordinal, first_row=rows + 1))
-        rows += batch.num_rows
+    for ordinal, rows in enumerate(_row_groups(desk, intake, received.rejects, body=body, form=form)):
+        waiting.append(desk.workers.submit(plan.row_group, rows, ordinal=ordinal, most_rejected=most_rejected))
         if len(waiting) >= AHEAD:
-            groups.append(_keep(desk, caller, intake, waiting.popleft().result(), nulls, claim))
-    groups.extend(_keep(desk, caller, intake, waiting.popleft().result(), nulls, claim) for _ in range(len(waiting)))
-    return groups, nulls
+            _keep(desk, caller, intake, received, waiting.popleft().result(), claim)
+    while waiting:
+        _keep(desk, caller, intake, received, waiting.popleft().result(), claim)
+    return received
 
 
-def _batches(desk: Desk, intake: _Intake, *, body: Body, form: Form) -> Iterator[Any]:
+def _row_groups(desk: Desk, intake: _Intake, rejects: Rejects | None, *, body: Body, form: Form) -> Iterator[Rows]:
     """Give typed row groups; Parquet, whose footer comes last, waits sealed in the spool."""
     schema, _ = definition(intake.dataset)
-    limits = Limits(decoded_bytes=desk.rules.max_decoded_bytes, rows=intake.dataset.max_rows)
-    options: dict[str, Any] = {"schema": schema, "limits": limits, "null_markers": form.null_markers, "delimiter": form.delimiter}
+    most = intake.dataset.max_rows + (0 if rejects is None else rejects.most)
+    options: dict[str, Any] = {
+        "media_type": form.media_type,
+        "content_encoding": form.content_encoding,
+        "schema": schema,
+        "limits": Limits(decoded_bytes=desk.rules.max_decoded_bytes, rows=most),
+        "null_markers": form.null_markers,
+        "delimiter": form.delimiter,
+        "rejects": rejects,
+    }
     if form.media_type == "application/vnd.apache.parquet":
         with Spool.of(body, folder=desk.spool_folder, limit=desk.rules.max_upload_bytes) as spool:
-            yield from read(spool, media_type=form.media_type, content_encoding=form.content_encoding, **options)
+            yield from read(spool, **options)
         return
-    yield from read(body, media_type=form.media_type, content_encoding=form.content_encoding, **options)
+    yield from read(body, **options)
 
 
 def _keep(
-    desk: Desk, caller: Caller, intake: _Intake, sealed: protect.SealedGroup, nulls: dict[str, int], claim: Claim | None
-) -> manifest.Group:
+    desk: Desk, caller: Caller, intake: _Intake, received: _Received, sealed: protect.SealedGroup, claim: Claim | None
+) -> None:
+    """Put a sealed row group into the store, if its upload may go on."""
+    if received.rejects is not None:
+        received.rejects.add_all(sealed.rejected)
+    if intake.rows_before + received.rows + sealed.rows > intake.dataset.max_rows:
+        raise TooLarge("The dataset would hold more rows than its max_rows; the owner can raise it.")
     with desk.database.write() as tx:
         _extend(desk, tx, caller, intake, claim)
         datasets.keep_row_group(
@@ -181,16 +185,12 @@ def _keep(
             ),
             sealed.chunks,
         )
-    for name, count in sealed.nulls.items():
-        nulls[name] = nulls.get(name, 0) + count
-    return manifest.Group(
-        rows=sealed.rows, data_key_id=sealed.data_key_id, tags=tuple(bytes(chunk[-16:]).hex() for chunk in sealed.chunks)
-    )
+    received.take(sealed)
 
 
 def _extend(desk: Desk, tx: Transaction, caller: Caller, intake: _Intake, claim: Claim | None) -> None:
     if not datasets.extend_lease(tx, intake.upload_id, desk.clock.now() + once.LEASE):
-        raise Conflict("The upload was given up meanwhile; send it again.")
+        raise Conflict("The upload was cancelled or given up meanwhile; send it again.")
     once.extend(desk, tx, caller, claim, resource_id=intake.upload_id)
 
 
@@ -198,37 +198,29 @@ def _finish(
     desk: Desk,
     caller: Caller,
     intake: _Intake,
+    received: _Received,
     *,
-    groups: list[manifest.Group],
-    nulls: dict[str, int],
+    form: Form,
     digest: bytes,
     sent: int,
     claim: Claim | None,
 ) -> dict[str, Any]:
     """Write the manifest, replace the head, sign the receipt and keep the reply: the transaction after which it is there."""
-    rows = sum(group.rows for group in groups)
     written = manifest.Manifest(
         dataset=intake.dataset.id,
         upload=intake.upload_id,
         generation=1,
         schema_version=intake.dataset.version,
         columns=protect.stored_names(intake.dataset),
-        groups=tuple(groups),
+        groups=tuple(received.groups),
     )
     blob = written.to_bytes()
     mac = manifest.manifest_mac(desk, blob)
     now = desk.clock.now()
-    report = _column_report(intake.dataset, nulls)
-    receipt = _receipt(desk, caller, intake, rows=rows, report=report, digest=digest, mac=mac)
-    reply = {
-        "id": intake.upload_id,
-        "dataset": intake.dataset.id,
-        "state": "ready",
-        "rows": rows,
-        "columns": report,
-        "rejected": [],
-        "receipt": receipt,
-    }
+    outcome = receipt.Outcome(
+        upload=intake.upload_id, rows=received.rows, nulls=received.nulls, rejects=received.rejects, mode=form.mode
+    )
+    reply = receipt.reply(desk, caller, intake.dataset, outcome, digest=digest, mac=mac)
     with desk.database.write() as tx:
         datasets.hold(tx, intake.dataset.id)
         row = access.dataset(desk, tx, caller, intake.dataset.id, access.UPLOAD)
@@ -238,12 +230,15 @@ def _finish(
             intake.dataset.privacy_unit,
         ):
             raise Conflict("The dataset's definition changed while the upload came in; send it again.")
-        _extend_head(desk, tx, row, intake.upload_id, mac=mac, rows=rows)
+        entry = manifest.HeadUpload(upload=intake.upload_id, generation=1, manifest_mac=mac.hex(), rows=received.rows)
+        _move_head(desk, tx, row, entry)
         found = datasets.hold_receiving(tx, intake.upload_id)
         if found is None:
-            raise Conflict("The upload was given up meanwhile; send it again.")
-        found.state, found.rows, found.finished_at, found.sent_bytes = "ready", rows, now, sent
+            raise Conflict("The upload was cancelled or given up meanwhile; send it again.")
+        found.state, found.rows, found.finished_at = "ready", received.rows, now
+        found.mode, found.sent_bytes = form.mode, sent
         found.manifest, found.manifest_mac, found.reply = blob, mac, json.dumps(reply)
+        found.rejected = outcome.report()
         if not row.frozen:
             row.frozen = True
             restamp(desk, row)
@@ -252,25 +247,8 @@ def _finish(
     return reply
 
 
-def _receipt(
-    desk: Desk, caller: Caller, intake: _Intake, *, rows: int, report: list[dict[str, Any]], digest: bytes, mac: bytes
-) -> dict[str, Any]:
-    """Sign what was received from whom, and what became of it."""
-    document = {
-        "upload": intake.upload_id,
-        "dataset": intake.dataset.id,
-        "partner": caller.id,
-        "digest": "sha-256:" + digest.hex(),
-        "manifest": mac.hex(),
-        "rows": rows,
-        "columns": report,
-        "policy_version": intake.dataset.version,
-        "received_at": rfc3339(desk.clock.now()),
-    }
-    return desk.signer.sign("receipt", document)
-
-
-def _extend_head(desk: Desk, tx: Transaction, row: tables.Dataset, upload_id: str, *, mac: bytes, rows: int) -> None:
+def _move_head(desk: Desk, tx: Transaction, row: tables.Dataset, entry: manifest.HeadUpload) -> None:
+    """Name the upload in the dataset's head."""
     head = datasets.head(tx, row.id)
     if head is None:
         head = tables.Head(
@@ -280,34 +258,17 @@ def _extend_head(desk: Desk, tx: Transaction, row: tables.Dataset, upload_id: st
         content = manifest.HeadContent(uploads=())
     else:
         content = manifest.believed_head(desk, row, head)
-    if content.rows + rows > row.max_rows:
+    if content.rows + entry.rows > row.max_rows:
         raise TooLarge("The dataset would hold more rows than its max_rows; the owner can raise it.")
-    entry = manifest.HeadUpload(upload=upload_id, generation=1, manifest_mac=mac.hex(), rows=rows)
     head.content = manifest.HeadContent(uploads=(*content.uploads, entry)).to_text()
     head.epoch, head.data_version = head.epoch + 1, new_id()
     head.version += 1
     stamp(desk, head)
 
 
-def _column_report(row: tables.Dataset, nulls: dict[str, int]) -> list[dict[str, Any]]:
-    schema, policy = definition(row)
-    report = []
-    for column in schema.columns:
-        line: dict[str, Any] = {"name": column.name, "technique": policy.techniques[column.name].name}
-        report.append(line | ({"nulls": nulls[column.name]} if nulls.get(column.name) else {}))
-    return report
-
-
 def _reply_of(kept: dict[str, Any]) -> dict[str, Any]:
     reply: dict[str, Any] = kept["reply"]
     return reply
-
-
-def _shown(row: tables.Upload, caller: Caller) -> dict[str, Any]:
-    if row.reply is not None and caller.role != OPERATOR:
-        reply: dict[str, Any] = json.loads(row.reply)
-        return reply
-    return {"id": row.id, "dataset": row.dataset_id, "state": row.state}
 
 
 def _leave_no_trace(desk: Desk, caller: Caller, upload_id: str, claim: Claim | None) -> None:

@@ -14,7 +14,7 @@ from app.crypto.keyring import Keyring
 from app.deidentification.apply import TechniqueKeys, apply
 from app.deidentification.policy import Policy
 from app.dp.public import ROW_UID
-from app.errors import NotFound
+from app.errors import Fault, NotFound
 from app.operations import keychain
 from app.operations.authority import believe
 from app.operations.datasets import definition
@@ -23,6 +23,7 @@ from app.operations.manifest import Group, Manifest
 from app.store import keys, tables
 from app.table.arrow import pa
 from app.table.chunk import ChunkContext, seal_column
+from app.table.rows import Rows
 from app.table.schema import Schema, StoredColumn
 from tacit.sealing import RecipientPublicKey
 
@@ -39,6 +40,7 @@ class SealedGroup:
     wrapped: bytes
     chunks: tuple[bytes, ...]
     nulls: dict[str, int]
+    rejected: tuple[Fault, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,9 @@ class Protection:
         schema, policy = definition(dataset)
         return cls(dataset, upload_id, kek_id, schema, policy, policy.stored(schema), has_uids(dataset), desk.keyring, keys)
 
-    def row_group(self, batch: Any, *, ordinal: int, first_row: int) -> SealedGroup:
-        """Apply the policy to a batch of typed rows and seal each stored column under a fresh data key."""
-        kept, report = apply(batch, schema=self.schema, policy=self.policy, keys=self.keys, first_row=first_row)
+    def row_group(self, rows: Rows, *, ordinal: int, most_rejected: int | None = None) -> SealedGroup:
+        """Apply the policy to typed rows and seal each stored column under a fresh data key."""
+        left = apply(rows, schema=self.schema, policy=self.policy, keys=self.keys, most_rejected=most_rejected)
         data_key_id = new_id()
         data_key, wrapped = self.keyring.new_data_key(
             self.kek_id,
@@ -79,9 +81,9 @@ class Protection:
         )
         chunks = tuple(
             bytes(seal_column(data_key, array, self._place(ordinal, place, name, array, data_key_id)))
-            for place, (name, array) in enumerate(self._columns(kept))
+            for place, (name, array) in enumerate(self._columns(left.batch))
         )
-        return SealedGroup(ordinal, batch.num_rows, data_key_id, wrapped, chunks, report)
+        return SealedGroup(ordinal, left.batch.num_rows, data_key_id, wrapped, chunks, left.nulls, left.rejected)
 
     def _place(self, ordinal: int, place: int, name: str, array: Any, data_key_id: str) -> ChunkContext:
         return ChunkContext(

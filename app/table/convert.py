@@ -1,6 +1,7 @@
 """Columns of text to their declared types: vector kernels where all is well, `cell.cell_reader` where not.
 
-- `Converter.column` takes the cells as bytes and returns the contract's Arrow type, or notes each broken rule with its row.
+- `Converter.convert` takes the cells as bytes and returns the contract's Arrow type; a cell that breaks a rule is noted with
+  its row and becomes null, for the caller to leave out with its row.
 - The kernels accept no more than `cell_reader` does (tests/properties/test_table_convert.py); what a kernel refuses is read
   cell by cell, which either finds the places or accepts what the kernel could not.
 - A null in a column that is not nullable is a fault; so is a cell beyond `cell_bytes`.
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from app.table.arrow import data_type, pa, pc
-from app.table.cell import DATETIME, FALSE, TRUE, cell_reader
+from app.table.cell import DATETIME, FALSE, TRUE, Cell, cell_reader
 from app.table.exact import decimal_places
 from app.table.limits import Faults
 from app.table.schema import INT64, Column, ColumnType
@@ -23,6 +24,7 @@ _FIRST_DAY, _LAST_DAY = date(1, 1, 1), date(9999, 12, 31)
 _FIRST_MOMENT, _LAST_MOMENT = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 _NUMERIC = range(ord("-"), ord("9") + 1)  # - . / 0-9; the parsers refuse the slash themselves
 
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
 _KERNEL_LENGTH = 36  # Arrow 26 reads a decimal of 40 digits after the point as zero; longer numbers are read one by one
 _MAX_PLACES = 18  # leaves 20 of decimal128's 38 digits before the point, enough for int64
 
@@ -47,16 +49,21 @@ class Converter:
             ColumnType.BINARY: lambda _text: None,
         }
 
-    def convert(self, cells: pa.Array, *, before: int, faults: Faults) -> pa.Array | None:
-        """Return binary or string `cells` as the declared type, or None after noting faults; `before` rows came earlier."""
+    def convert(self, cells: pa.Array, *, numbers: Numbers, faults: Faults) -> pa.Array | None:
+        """Return binary or string `cells` as the declared type, nulls where one is at fault; None where reading is to stop.
+
+        `numbers` are the rows' numbers in the file.
+        """
         if cells.null_count and not self.column.nullable:
-            self._note("null", pc.is_null(cells), before, faults)
+            note_rows("null", pc.is_null(cells), column=self.column.name, numbers=numbers, faults=faults)
         if (pc.max(pc.binary_length(cells)).as_py() or 0) > self._cell_bytes:
-            self._note("cell-too-long", pc.greater(pc.binary_length(cells), self._cell_bytes), before, faults)
+            long = pc.fill_null(pc.greater(pc.binary_length(cells), self._cell_bytes), False)
+            note_rows("cell-too-long", long, column=self.column.name, numbers=numbers, faults=faults)
+            cells = pc.if_else(long, None, cells)
         if faults.full:
             return None
         converted = self._by_kernel(cells)
-        return converted if converted is not None else self._by_cell(cells, before, faults)
+        return converted if converted is not None else self._by_cell(cells, numbers, faults)
 
     def _by_kernel(self, cells: pa.Array) -> pa.Array | None:
         """Return the column, or None where a kernel refuses any cell."""
@@ -68,22 +75,18 @@ class Converter:
         except pa.ArrowInvalid:
             return None
 
-    def _by_cell(self, cells: pa.Array, before: int, faults: Faults) -> pa.Array | None:
+    def _by_cell(self, cells: pa.Array, numbers: Numbers, faults: Faults) -> pa.Array | None:
         """Read each cell alone, noting what breaks a rule."""
-        values, broken = [], False
-        for row, raw in enumerate(_each(cells.cast(pa.binary())), before + 1):
+        values: list[Cell | None] = []
+        for row, raw in enumerate(_each(cells.cast(pa.binary()))):
             try:
                 values.append(None if raw is None else self._read_cell(raw))
             except ValueError as wrong:
-                faults.add(str(wrong), row=row, column=self.column.name)
-                broken = True
+                faults.add(str(wrong), row=int(numbers[row]), column=self.column.name)
+                values.append(None)
                 if faults.full:
-                    break
-        return None if broken else pa.array(values, type=self.type)
-
-    def _note(self, rule: str, where: pa.Array, before: int, faults: Faults) -> None:
-        for index in pc.indices_nonzero(where)[:100].to_pylist():
-            faults.add(rule, row=before + index + 1, column=self.column.name)
+                    return None
+        return pa.array(values, type=self.type)
 
     def _integers(self, text: pa.Array) -> pa.Array | None:
         return text.cast(pa.int64()) if _is_numeric(text) else None
@@ -121,6 +124,14 @@ class Converter:
     def _categories(self, text: pa.Array) -> pa.Array | None:
         index = pc.index_in(text, value_set=self._declared)
         return index.cast(pa.int16()) if index.null_count == text.null_count else None
+
+
+def note_rows(rule: str, where: pa.Array, *, column: str, numbers: Numbers, faults: Faults) -> None:
+    """Note a broken rule at each row that a boolean array flags, until there are enough."""
+    for row in numbers[where.to_numpy(zero_copy_only=False)].tolist():
+        if faults.full:
+            return
+        faults.add(rule, row=row, column=column)
 
 
 def decimal_steps(values: pa.Array, unit: int) -> pa.Array | None:

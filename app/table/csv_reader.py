@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from app.errors import TooLarge
 from app.table.arrow import csv, pa
 from app.table.convert import Converter
-from app.table.csv_rows import RowCutter
+from app.table.csv_rows import RowCutter, without_rows
 from app.table.header import check_names, read_header
 from app.table.limits import Faults, Limits
+from app.table.rows import Rows, sound_rows
 from app.table.schema import Schema
 from app.table.source import Tap, parsing
 
@@ -34,32 +37,34 @@ class Dialect:
     null_markers: tuple[str, ...] = ()
 
 
-def read_csv(tap: Tap, *, schema: Schema, limits: Limits, dialect: Dialect) -> Iterator[pa.RecordBatch]:
-    """Yield batches in the schema's column order; raise `RowsRefused` with the faults of all rows at the end."""
+def read_csv(tap: Tap, *, schema: Schema, limits: Limits, dialect: Dialect, faults: Faults) -> Iterator[Rows]:
+    """Yield rows in the schema's column order; at the end `faults` says whether the upload is refused for them."""
     names = read_header(tap, limits=limits, delimiter=dialect.delimiter)
     check_names(names, schema, limits)
     cutter = RowCutter(delimiter=dialect.delimiter, longest=limits.row_bytes)
     parser = _Parser(names, dialect)
     converters = [Converter(column, cell_bytes=limits.cell_bytes) for column in schema.columns]
-    faults, before = Faults(), 0
+    before = 0
     for piece in _pieces(tap, cutter):
         with parsing("CSV"):
             table, ragged = parser.parse(piece)
-        rows = table.num_rows + len(ragged)
-        if before + rows > limits.rows:
+        count = table.num_rows + len(ragged)
+        if before + count > limits.rows:
             raise TooLarge("The upload has more rows than are accepted; send it in parts.")
-        sound = table.slice(0, ragged[0] - 1 if ragged else rows - cutter.broken)
-        columns = [each.convert(_cells(sound, each.column.name), before=before, faults=faults) for each in converters]
-        if cutter.broken:
-            faults.add("stray-quote", row=before + rows)
+        numbers = np.delete(np.arange(before + 1, before + count + 1), [row - 1 for row in ragged])
+        if cutter.broken:  # the last row is the one at fault, whatever the parser made of it
+            numbers, ragged = numbers[numbers < before + count], [row for row in ragged if row < count]
+        sound = table.slice(0, len(numbers))
+        columns = [each.convert(_cells(sound, each.column.name), numbers=numbers, faults=faults) for each in converters]
         for row in ragged:
-            if not cutter.broken or row < rows:
-                faults.add("ragged", row=before + row)
-        if ragged or cutter.broken or faults.full:
+            faults.add("ragged", row=before + row)
+        if cutter.broken:
+            faults.ends("stray-quote", row=before + count)
+        if (rows := sound_rows(columns, schema.names, numbers, faults)) is not None:
+            yield rows
+        if faults.full:
             break
-        before += rows
-        if rows and not faults:
-            yield pa.RecordBatch.from_arrays(columns, names=schema.names)
+        before += count
     faults.raise_if_any()
 
 
@@ -96,13 +101,12 @@ class _Parser:
         """Return the piece's sound rows, and the numbers of its rows with too few or too many cells.
 
         Arrow decodes a ragged row before it tells of it, and loses the row where that fails. So ragged rows are looked for
-        in a readable copy of a piece that is not UTF-8; where there are none, the piece itself is safe to cut.
+        in a readable copy of a piece that is not UTF-8; without them, the piece itself is safe to cut.
         """
-        if not _is_utf8(piece):
-            table, ragged = self._cut(piece.decode("utf-8", "replace").encode())
-            if ragged:
-                return table, ragged
-        return self._cut(piece)
+        if _is_utf8(piece):
+            return self._cut(piece)
+        _, ragged = self._cut(piece.decode("utf-8", "replace").encode())
+        return self._cut(without_rows(piece, ragged, blank_too=len(self._names) == 1))[0], ragged
 
     def _cut(self, piece: bytes) -> tuple[pa.Table, list[int]]:
         self._ragged = []

@@ -11,6 +11,8 @@ Hence the parity of quotes tells which line ends end rows, and no parser has to 
 end, right after it: the last row among them is the row at fault. A row longer than `longest` is refused.
 """
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -97,3 +99,18 @@ _NONE = np.empty(0, dtype=np.int64)
 def _last_end(passed: bytes) -> int:
     """Return the end of the last whole row of unquoted bytes; a CR as the last byte may be half of a CRLF and waits."""
     return max(passed.rfind(b"\n"), passed.rfind(b"\r", 0, max(0, len(passed) - 1))) + 1
+
+
+def without_rows(piece: bytes, rows: Sequence[int], *, blank_too: bool) -> bytes:
+    """Return whole, soundly quoted rows without those of the given numbers (from 1); blank lines count if they are rows."""
+    if not rows:
+        return piece
+    raw = np.frombuffer(piece, dtype=np.uint8)
+    ends = (raw == _LINE_FEED) | (raw == _RETURN)
+    ends[:-1] &= (raw[:-1] != _RETURN) | (raw[1:] != _LINE_FEED)  # CRLF is one end
+    ends &= (np.cumsum(raw == _QUOTE) & 1) == 0
+    cuts = [0, *(np.flatnonzero(ends) + 1).tolist(), len(piece)]
+    lines = [piece[start:end] for start, end in pairwise(cuts) if start < end]
+    counted = [line for line in lines if blank_too or line.strip(b"\r\n")]
+    left_out = frozenset(rows)
+    return b"".join(line for number, line in enumerate(counted, 1) if number not in left_out)

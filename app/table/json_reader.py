@@ -11,12 +11,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+import numpy as np
+
 from app.errors import TooLarge
 from app.table.arrow import pa, pc
 from app.table.cell import MAX_NUMBER_LENGTH
-from app.table.convert import Converter
+from app.table.convert import Converter, Numbers
 from app.table.json_rows import BadRow, Number, Row
 from app.table.limits import Faults, Limits
+from app.table.rows import Rows, sound_rows
 from app.table.schema import Column, ColumnType, Schema
 
 _BATCH_ROWS = 8_192
@@ -31,41 +34,42 @@ def read_json(
     schema: Schema,
     limits: Limits,
     null_markers: Sequence[str],
-) -> Iterator[pa.RecordBatch]:
-    """Yield batches in the schema's column order; raise `RowsRefused` with the faults of all rows at the end."""
+    faults: Faults,
+) -> Iterator[Rows]:
+    """Yield rows in the schema's column order; at the end `faults` says whether the upload is refused for them."""
     columns = [_JsonColumn(column, limits, null_markers) for column in schema.columns]
-    declared = frozenset(schema.names)
-    faults, before = Faults(), 0
-    for good, bad in _runs(rows, declared):
-        if before + len(good) + (bad is not None) > limits.rows:
-            raise TooLarge("The upload has more rows than are accepted; send it in parts.")
-        arrays = [each.convert(good, before=before, faults=faults) for each in columns]
-        before += len(good)
-        if bad is not None:
-            before += 1
-            faults.add(bad, row=before)
+    for run, numbers in _runs(rows, frozenset(schema.names), limits, faults):
+        arrays = [each.convert(run, numbers=numbers, faults=faults) for each in columns]
+        if (sound := sound_rows(arrays, schema.names, numbers, faults)) is not None:
+            yield sound
         if faults.full:
             break
-        if good and not faults:
-            yield pa.RecordBatch.from_arrays(arrays, names=schema.names)
     faults.raise_if_any()
 
 
-def _runs(rows: Iterable[Row], declared: frozenset[str]) -> Iterator[tuple[list[dict[str, Any]], str | None]]:
-    """Give runs of sound rows, each with the fault of the row that ended it, if one did."""
+def _runs(
+    rows: Iterable[Row], declared: frozenset[str], limits: Limits, faults: Faults
+) -> Iterator[tuple[list[dict[str, Any]], Numbers]]:
+    """Give runs of flat objects with their numbers; note the rows that are none."""
     run: list[dict[str, Any]] = []
+    numbers: list[int] = []
     size = 0
-    for row, length in rows:
+    for number, (row, length) in enumerate(rows, 1):
+        if number > limits.rows:
+            raise TooLarge("The upload has more rows than are accepted; send it in parts.")
         if isinstance(row, BadRow) or not row.keys() <= declared:
-            yield run, str(row) if isinstance(row, BadRow) else "member-not-declared"
-            run, size = [], 0
+            faults.add(str(row) if isinstance(row, BadRow) else "member-not-declared", row=number)
+            if faults.full:
+                break
             continue
         run.append(row)
+        numbers.append(number)
         size += length
         if len(run) == _BATCH_ROWS or size > _BATCH_BYTES:
-            yield run, None
-            run, size = [], 0
-    yield run, None
+            yield run, np.array(numbers)
+            run, numbers, size = [], [], 0
+    if run:
+        yield run, np.array(numbers)
 
 
 class _JsonColumn:
@@ -76,13 +80,13 @@ class _JsonColumn:
         self._converter = Converter(column, cell_bytes=limits.cell_bytes)
         self._markers = pa.array(null_markers, pa.string())
 
-    def convert(self, rows: list[dict[str, Any]], *, before: int, faults: Faults) -> pa.Array | None:
-        """Return the column as its declared type, or None after noting faults."""
+    def convert(self, rows: list[dict[str, Any]], *, numbers: Numbers, faults: Faults) -> pa.Array | None:
+        """Return the column as its declared type, nulls where a cell is at fault; None where reading is to stop."""
         cells = [row.get(self._column.name) for row in rows]
         kinds = set(map(type, cells)) - {type(None)}
         if kinds - self._accepted:
-            self._note_kinds(cells, before, faults)
-            return None
+            cells = self._note_kinds(cells, numbers, faults)
+            kinds &= self._accepted
         if bool in kinds:
             cells = [None if cell is None else "true" if cell else "false" for cell in cells]
         elif Number in kinds:
@@ -90,11 +94,10 @@ class _JsonColumn:
         try:
             text = pa.array(cells, pa.string())
         except UnicodeEncodeError:
-            self._note_surrogates(cells, before, faults)
-            return None
+            text = pa.array(self._note_surrogates(cells, numbers, faults), pa.string())
         if len(self._markers):
             text = pc.if_else(pc.is_in(text, value_set=self._markers), None, text)
-        return self._converter.convert(text, before=before, faults=faults)
+        return self._converter.convert(text, numbers=numbers, faults=faults)
 
     @property
     def _accepted(self) -> set[type]:
@@ -102,17 +105,23 @@ class _JsonColumn:
             return {bool}
         return {str, Number} if self._column.type in _NUMERIC else {str}
 
-    def _note_kinds(self, cells: list[Any], before: int, faults: Faults) -> None:
+    def _note_kinds(self, cells: list[Any], numbers: Numbers, faults: Faults) -> list[Any]:
+        """Note the cells of other kinds; return the rest, null in their places."""
         rule = "not-a-boolean" if self._column.type is ColumnType.BOOLEAN else "not-a-number"
         rule = rule if self._column.type in {*_NUMERIC, ColumnType.BOOLEAN} else "not-a-string"
-        for row, cell in enumerate(cells, before + 1):
-            if cell is not None and type(cell) not in self._accepted:
-                faults.add("nested" if isinstance(cell, list | dict) else rule, row=row, column=self._column.name)
+        wrong = [cell is not None and type(cell) not in self._accepted for cell in cells]
+        for row, cell in enumerate(cells):
+            if wrong[row]:
+                nested = isinstance(cell, list | dict | BadRow)
+                faults.add("nested" if nested else rule, row=int(numbers[row]), column=self._column.name)
+        return [None if bad else cell for cell, bad in zip(cells, wrong, strict=True)]
 
-    def _note_surrogates(self, cells: list[Any], before: int, faults: Faults) -> None:
-        for row, cell in enumerate(cells, before + 1):
-            if cell is not None and any("\ud800" <= char <= "\udfff" for char in cell):
-                faults.add("lone-surrogate", row=row, column=self._column.name)
+    def _note_surrogates(self, cells: list[Any], numbers: Numbers, faults: Faults) -> list[Any]:
+        """Note the cells that are no Unicode text; return the rest, null in their places."""
+        wrong = [cell is not None and any("\ud800" <= char <= "\udfff" for char in cell) for cell in cells]
+        for row in np.flatnonzero(wrong):
+            faults.add("lone-surrogate", row=int(numbers[row]), column=self._column.name)
+        return [None if bad else cell for cell, bad in zip(cells, wrong, strict=True)]
 
 
 def _plain(number: Number) -> str:

@@ -25,8 +25,10 @@ class Number(str):
     __slots__ = ()
 
 
-class BadRow(Exception):
-    """A row that is not one flat object; its text is the broken rule."""
+class BadRow(str):
+    """What stands for a row, or a value, that is no flat object: the rule that it breaks."""
+
+    __slots__ = ()
 
 
 Row = tuple[dict[str, Any] | BadRow, int]  # and how many bytes or characters it took
@@ -41,8 +43,6 @@ def lines(tap: Tap, limits: Limits) -> Iterator[Row]:
             yield BadRow("not-utf-8"), 0
         except (ValueError, RecursionError):
             yield BadRow("not-json"), 0
-        except BadRow as bad:
-            yield BadRow(str(bad)), 0
 
 
 def array(tap: Tap, limits: Limits) -> Iterator[Row]:
@@ -64,19 +64,14 @@ def array(tap: Tap, limits: Limits) -> Iterator[Row]:
             row = _row(value)
         except (ValueError, RecursionError):
             raise Malformed("The body is not a JSON array of objects.") from None
-        except BadRow as bad:  # a duplicate key: the rest of the object was not read
-            yield BadRow(str(bad)), 0
-            return None
         yield row, at - start
         if _peek(text, at) == "]":
             return _end(text, _skip(text, at) + 1)
         at = _after(text, at, ",")
 
 
-def _row(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise BadRow("not-an-object")
-    return value
+def _row(value: object) -> dict[str, Any] | BadRow:
+    return value if isinstance(value, dict | BadRow) else BadRow("not-an-object")
 
 
 def _split(tap: Tap, longest: int) -> Iterator[bytes]:
@@ -125,11 +120,10 @@ def _end(text: str, at: int) -> None:
         raise Malformed("Something follows the JSON array.")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | BadRow:
+    """Return an object's members; one of doubled keys is marked, not raised, so that what follows it is still read."""
     members = dict(pairs)
-    if len(members) != len(pairs):
-        raise BadRow("member-duplicate")
-    return members
+    return members if len(members) == len(pairs) else BadRow("member-duplicate")
 
 
 def _no_constant(_text: str) -> None:

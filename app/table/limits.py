@@ -28,7 +28,7 @@ class Limits:
 
 
 class Faults:
-    """The faults of an upload's rows, in the order they are found; `rows` counts data rows from 1."""
+    """The faults of an upload that is refused for them, as they are found; `rows` counts data rows from 1."""
 
     def __init__(self) -> None:
         """Start without faults."""
@@ -42,13 +42,31 @@ class Faults:
         """Tell whether so many were found that reading on is of no use."""
         return len(self._found) >= MAX_FAULTS
 
+    @property
+    def goes_on(self) -> bool:
+        """Tell whether what was read is still kept: not after the first fault, though reading goes on to find more."""
+        return not self._found
+
+    def rows_from(self, _first: int) -> list[int]:
+        """Return the numbers of rows that are left out: none, the upload is refused."""
+        return []
+
     def add(self, rule: str, *, row: int | None = None, column: str | None = None) -> None:
         """Note a broken rule; beyond the first hundred nothing is kept."""
         if not self.full:
             self._found.append(Fault(rule, row=row, column=column))
 
+    def ends(self, rule: str, *, row: int) -> None:
+        """Note what ends the file at a row: beyond it there is nothing to read."""
+        self.add(rule, row=row)
+
+    def in_order(self) -> list[Fault]:
+        """Return the faults in the order of rows."""
+        return sorted(self._found, key=lambda fault: (fault.row or 0, fault.column or ""))
+
     def raise_if_any(self) -> None:
         """Raise `RowsRefused` with all faults in the order of rows."""
         if self._found:
-            found = sorted(self._found, key=lambda fault: (fault.row or 0, fault.column or ""))
-            raise RowsRefused("Rows break the schema; nothing of the upload was kept. Correct the listed places.", faults=found)
+            raise RowsRefused(
+                "Rows break the schema; nothing of the upload was kept. Correct the listed places.", faults=self.in_order()
+            )

@@ -10,11 +10,14 @@
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from app.errors import Fault, Invalid, TooLarge
 from app.table.arrow import pa, pc, pq
 from app.table.header import check_names
 from app.table.limits import Faults, Limits
 from app.table.parquet_pages import FOOTER_BYTES, check_footer, check_pages
+from app.table.rows import Rows, sound_rows
 from app.table.schema import Schema
 from app.table.source import Watched, parsing
 from app.table.typed import TypedConverter, is_accepted
@@ -28,8 +31,9 @@ def read_parquet(
     schema: Schema,
     limits: Limits,
     null_markers: tuple[str, ...],
-) -> Iterator[pa.RecordBatch]:
-    """Yield batches in the schema's column order; raise `RowsRefused` with the faults of all rows at the end."""
+    faults: Faults,
+) -> Iterator[Rows]:
+    """Yield rows in the schema's column order; at the end `faults` says whether the upload is refused for them."""
     watched = Watched(source)
     extents = check_footer(watched)
     with parsing("Parquet", watched):
@@ -40,16 +44,17 @@ def read_parquet(
         texts = tuple(f.name for ordinal, f in enumerate(file.schema_arrow) if _is_text(f.type) and ordinal not in plain)
         file = _open(watched, texts)
     converters = [TypedConverter(column, limits, null_markers) for column in schema.columns]
-    faults, before, decoded = Faults(), 0, 0
+    before = decoded = 0
     for batch in _batches(file, schema.names, watched):
         decoded += _decoded_bytes(batch)
         if decoded > limits.decoded_bytes or before + batch.num_rows > limits.rows:
             raise TooLarge("The Parquet file decodes to more than is accepted; send it in parts.")
         for piece in _pieces(batch, limits.row_group_bytes):
-            arrays = [each.convert(piece.column(each.column.name), before=before, faults=faults) for each in converters]
+            numbers = np.arange(before + 1, before + piece.num_rows + 1)
+            arrays = [each.convert(piece.column(each.column.name), numbers=numbers, faults=faults) for each in converters]
             before += piece.num_rows
-            if not faults:
-                yield pa.RecordBatch.from_arrays(arrays, names=schema.names)
+            if (rows := sound_rows(arrays, schema.names, numbers, faults)) is not None:
+                yield rows
         if faults.full:
             break
     faults.raise_if_any()

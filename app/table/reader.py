@@ -1,6 +1,7 @@
 """An uploaded file to row groups of declared columns: the one door through which rows come in.
 
-- Every cell has its declared type or the upload is refused, with row, column and rule of up to a hundred faults.
+- Every cell has its declared type or the upload is refused, with row, column and rule of up to a hundred faults; where the
+  caller gives `rejects`, a row that breaks a rule by itself is left out instead, and only it (soundness R5).
 - CSV and JSON Lines stream: memory is a few row groups whatever the size. Parquet wants a source that seeks (a spool).
 - Row groups hold at most `row_group_rows` rows and about `row_group_bytes` bytes; a file of only a header yields none.
 - A media type that is not listed is refused (Arrow IPC, Feather and pickle among them: threat I5).
@@ -10,12 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, cast
 
 from app.errors import Fault, Invalid, UnsupportedType
-from app.table.arrow import pa
 from app.table.csv_reader import DELIMITERS, Dialect, read_csv
 from app.table.json_reader import read_json
 from app.table.json_rows import array, lines
-from app.table.limits import Limits
+from app.table.limits import Faults, Limits
 from app.table.parquet_reader import read_parquet
+from app.table.rejects import Rejects
+from app.table.rows import Rows
 from app.table.schema import Schema
 from app.table.source import Readable, Seekable, open_text
 
@@ -35,8 +37,11 @@ def read(
     limits: Limits,
     null_markers: Sequence[str] = (),
     delimiter: str | None = None,
-) -> Iterator[pa.RecordBatch]:
+    rejects: Rejects | None = None,
+) -> Iterator[Rows]:
     """Yield the row groups of `source`; nothing is read before the first is asked for.
+
+    Without `rejects` any fault refuses the upload; with it, rows at fault are noted there and left out.
 
     Raises `UnsupportedType` (415), `TooLarge` (413), `Malformed` (400), `Invalid` or `RowsRefused` (422). A caller keeps
     nothing of what it was given until the iterator has ended.
@@ -45,56 +50,49 @@ def read(
     kind = media_type.partition(";")[0].strip().lower()
     if delimiter is not None and (kind != CSV or delimiter not in DELIMITERS):
         raise Invalid("The delimiter of a CSV file is one of , ; | or a tab.", faults=[Fault("delimiter", pointer="/delimiter")])
-    markers = tuple(null_markers)
+    markers, faults = tuple(null_markers), Faults() if rejects is None else rejects
     if kind == CSV:
         tap = open_text(source, content_encoding=content_encoding, cap=limits.decoded_bytes)
-        batches = read_csv(tap, schema=schema, limits=limits, dialect=Dialect(delimiter or ",", markers))
+        pieces = read_csv(tap, schema=schema, limits=limits, dialect=Dialect(delimiter or ",", markers), faults=faults)
     elif kind in JSON_LINES:
         tap = open_text(source, content_encoding=content_encoding, cap=limits.decoded_bytes)
-        batches = read_json(lines(tap, limits), schema=schema, limits=limits, null_markers=markers)
+        pieces = read_json(lines(tap, limits), schema=schema, limits=limits, null_markers=markers, faults=faults)
     elif kind == JSON:
         tap = open_text(source, content_encoding=content_encoding, cap=limits.decoded_bytes)
-        batches = read_json(array(tap, limits), schema=schema, limits=limits, null_markers=markers)
+        pieces = read_json(array(tap, limits), schema=schema, limits=limits, null_markers=markers, faults=faults)
     elif kind == PARQUET and content_encoding in {None, "", "identity"}:
         if not isinstance(source, Seekable):
             raise TypeError("Parquet is read from a source that seeks")
-        batches = read_parquet(cast("BinaryIO", source), schema=schema, limits=limits, null_markers=markers)
+        pieces = read_parquet(cast("BinaryIO", source), schema=schema, limits=limits, null_markers=markers, faults=faults)
     elif kind == PARQUET:
         raise UnsupportedType("Parquet compresses its own pages; send it without a Content-Encoding.")
     else:
         raise UnsupportedType("This media type is not read; send text/csv, application/x-ndjson, application/json or Parquet.")
-    yield from _row_groups(batches, limits)
+    yield from _row_groups(pieces, limits)
 
 
-def _row_groups(batches: Iterable[pa.RecordBatch], limits: Limits) -> Iterator[pa.RecordBatch]:
-    """Cut and join batches into row groups that are full but for the last, or where bytes fill them first."""
-    waiting: list[pa.RecordBatch] = []
+def _row_groups(pieces: Iterable[Rows], limits: Limits) -> Iterator[Rows]:
+    """Cut and join rows into row groups that are full but for the last, or where bytes fill them first."""
+    waiting: list[Rows] = []
     rows = size = 0
-    for batch in batches:
-        rest = batch
-        while rest.num_rows:
+    for one in pieces:
+        rest = one
+        while len(rest):
             piece = rest.slice(0, _room(rest, limits, rows, size))
             waiting.append(piece)
-            rows, size = rows + piece.num_rows, size + piece.nbytes
-            rest = rest.slice(piece.num_rows)
-            if rest.num_rows or rows == limits.row_group_rows or size >= limits.row_group_bytes:
-                yield _joined(waiting)
+            rows, size = rows + len(piece), size + piece.nbytes
+            rest = rest.slice(len(piece))
+            if len(rest) or rows == limits.row_group_rows or size >= limits.row_group_bytes:
+                yield Rows.joined(waiting)
                 waiting, rows, size = [], 0, 0
     if waiting:
-        yield _joined(waiting)
+        yield Rows.joined(waiting)
 
 
-def _room(batch: pa.RecordBatch, limits: Limits, rows: int, size: int) -> int:
-    """Return how many of the batch's rows the row group still takes: one at least."""
-    by_bytes = (limits.row_group_bytes - size) * batch.num_rows // max(1, batch.nbytes)
-    room: int = min(batch.num_rows, limits.row_group_rows - rows, by_bytes)
-    return max(1, room)
-
-
-def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    if len(batches) == 1:
-        return batches[0]
-    return pa.concat_batches(batches)
+def _room(piece: Rows, limits: Limits, rows: int, size: int) -> int:
+    """Return how many of the rows the row group still takes: one at least."""
+    by_bytes = (limits.row_group_bytes - size) * len(piece) // max(1, piece.nbytes)
+    return max(1, min(len(piece), limits.row_group_rows - rows, by_bytes))
 
 
 def _check_markers(null_markers: Sequence[str]) -> None:

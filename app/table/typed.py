@@ -16,7 +16,7 @@ import numpy as np
 
 from app.table.arrow import pa, pc
 from app.table.cell import to_steps
-from app.table.convert import Converter, decimal_steps, within_calendar
+from app.table.convert import Converter, Numbers, decimal_steps, note_rows, within_calendar
 from app.table.limits import Faults, Limits
 from app.table.schema import Column, ColumnType
 
@@ -58,8 +58,8 @@ class TypedConverter:
         self._nan_is_null = "NaN" in null_markers
         self._cell_bytes = limits.cell_bytes
 
-    def convert(self, values: pa.Array, *, before: int, faults: Faults) -> pa.Array | None:
-        """Return the column as its declared type, or None after noting faults; `before` rows came earlier."""
+    def convert(self, values: pa.Array, *, numbers: Numbers, faults: Faults) -> pa.Array | None:
+        """Return the column as its declared type, nulls where a value is at fault; None where reading is to stop."""
         kind = values.type
         if pa.types.is_dictionary(kind):
             values = values.dictionary_decode()
@@ -68,18 +68,20 @@ class TypedConverter:
         if pa.types.is_string(values.type):
             if len(self._markers):
                 values = pc.if_else(pc.is_in(values, value_set=self._markers), None, values)
-            return self._text.convert(values, before=before, faults=faults)
+            return self._text.convert(values, numbers=numbers, faults=faults)
         if pa.types.is_floating(kind) and self._nan_is_null:
             values = pc.if_else(pc.is_nan(values), None, values)
         if values.null_count and not self.column.nullable:
-            self._note("null", pc.is_null(values), before, faults)
+            note_rows("null", pc.is_null(values), column=self.column.name, numbers=numbers, faults=faults)
+            if faults.full:
+                return None
         if pa.types.is_null(kind):
             return values.cast(self._text.type)
         try:
             converted = self._vector(values)
         except pa.ArrowInvalid:
             converted = None
-        return converted if converted is not None else self._by_value(values, before, faults)
+        return converted if converted is not None else self._by_value(values, numbers, faults)
 
     def _vector(self, values: pa.Array) -> pa.Array | None:
         """Return the column where one kernel does it, None where values must be looked at one by one."""
@@ -119,19 +121,18 @@ class TypedConverter:
         places, unit = self._text.scale
         return decimal_steps(values.cast(pa.decimal128(38, places)), unit)
 
-    def _by_value(self, values: pa.Array, before: int, faults: Faults) -> pa.Array | None:
+    def _by_value(self, values: pa.Array, numbers: Numbers, faults: Faults) -> pa.Array | None:
         """Look at each value alone, noting what breaks a rule."""
         read: list[Any] = []
-        broken = False
         for index in range(len(values)):
             try:
                 read.append(self._exact(values[index], _tolerance(values.type)) if values[index].is_valid else None)
             except ValueError as wrong:
-                broken = True
-                faults.add(str(wrong), row=before + index + 1, column=self.column.name)
+                faults.add(str(wrong), row=int(numbers[index]), column=self.column.name)
+                read.append(None)
                 if faults.full:
-                    break
-        return None if broken else pa.array(read, self._text.type)
+                    return None
+        return pa.array(read, self._text.type)
 
     def _exact(self, scalar: pa.Scalar, tolerance: float) -> Any:
         kind = self.column.type
@@ -167,10 +168,6 @@ class TypedConverter:
         except ValueError as wrong:
             finer = str(wrong) == "finer-than-step" and self.column.type is ColumnType.INTEGER
             raise ValueError("not-an-integer" if finer else str(wrong)) from None
-
-    def _note(self, rule: str, where: pa.Array, before: int, faults: Faults) -> None:
-        for index in pc.indices_nonzero(where)[:100].to_pylist():
-            faults.add(rule, row=before + index + 1, column=self.column.name)
 
 
 def _tolerance(kind: pa.DataType) -> float:

@@ -32,7 +32,7 @@ CAP = 32 << 20
 def rows(data, schema=TEXT, media_type=CSV, *, encoding=None, **limits):
     bounds = Limits(**({"decoded_bytes": CAP, "rows": 1_000_000} | limits))
     groups = read(io.BytesIO(data), media_type=media_type, content_encoding=encoding, schema=schema, limits=bounds)
-    return [tuple(row.values()) for group in groups for row in group.to_pylist()]
+    return [tuple(row.values()) for group in groups for row in group.batch.to_pylist()]
 
 
 def refused(kind, data, *args, **options):
@@ -229,7 +229,7 @@ def test_i4_any_damaged_byte_of_a_parquet_file_ends_in_rows_or_a_refusal():
                 try:
                     for group in read(io.BytesIO(body), media_type=PARQUET, content_encoding=None, schema=schema,
                                       limits=Limits(decoded_bytes=1 << 20, rows=1000)):
-                        group.validate(full=True)
+                        group.batch.validate(full=True)
                 except TacitError:
                     pass
         print("alive")

@@ -10,6 +10,7 @@ from app.deidentification.apply import TechniqueKeys, apply
 from app.deidentification.keyed_hash import column_hashes
 from app.deidentification.policy import Policy
 from app.table.arrow import pa, pc
+from app.table.rows import Rows
 from app.table.schema import Schema
 
 VICTIMS, LONG = 2_000, bool(os.environ.get("TACIT_FULL"))
@@ -33,7 +34,8 @@ def stolen(population_key: bytes, population: str = "p") -> pa.Array:
         recipients={},
     )
     batch = pa.record_batch([pa.array(numbers(DICTIONARY)[:: DICTIONARY // VICTIMS])], names=["phone"])
-    kept, _ = apply(batch, schema=SCHEMA, policy=POLICY, keys=keys, first_row=1)
+    rows = Rows(batch, pa.array(range(1, len(batch) + 1), pa.int64()))
+    kept = apply(rows, schema=SCHEMA, policy=POLICY, keys=keys).batch
     return kept.column("phone")
 
 

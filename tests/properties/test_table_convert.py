@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
@@ -37,6 +38,7 @@ WORDS = st.sampled_from(["true", "TRUE", "True", "tRue", "1", "0", "x", "Y", "y"
 TEXTS = st.one_of(NUMBERS, NEARLY_NUMBERS, DATES, MOMENTS, WORDS, st.text(max_size=6)).map(
     lambda text: text.encode("utf-8", "surrogatepass"),
 )
+PLACES = np.arange(1, 101)
 CELLS = st.lists(st.one_of(st.none(), TEXTS, st.binary(max_size=4)), max_size=5)
 
 
@@ -47,6 +49,7 @@ def stated(column, cells):
         try:
             values.append(None if raw is None else read(raw))
         except ValueError as wrong:
+            values.append(None)
             faults.append((row, str(wrong)))
     return values, faults
 
@@ -61,13 +64,11 @@ def stated(column, cells):
 def test_a_column_is_read_as_its_cells_are(column, cells):
     """A vector of cells converts to exactly what each cell alone converts to, and faults where one alone faults."""
     faults = Faults()
-    converted = Converter(column, cell_bytes=1000).convert(pa.array(cells, pa.binary()), before=0, faults=faults)
+    converted = Converter(column, cell_bytes=1000).convert(pa.array(cells, pa.binary()), numbers=PLACES, faults=faults)
     values, wrong = stated(column, cells)
     assert [(fault.row, fault.rule) for fault in faults._found] == wrong
-    assert (converted is None) == bool(wrong)
-    if converted is not None:
-        converted.validate(full=True)
-        assert converted.equals(pa.array(values, converted.type))
+    converted.validate(full=True)
+    assert converted.equals(pa.array(values, converted.type)), "null where one is at fault"
 
 
 @settings(max_examples=50, deadline=None)
@@ -79,7 +80,7 @@ def test_decimals_come_back_as_the_counts_they_were(counts, places, unit):
     step = Fraction(unit, 10**places)
     column, faults = Column("a", ColumnType.DECIMAL, step=step), Faults()
     text = pa.array([decimal_text(count * step) for count in counts])
-    converted = Converter(column, cell_bytes=1000).convert(text, before=0, faults=faults)
+    converted = Converter(column, cell_bytes=1000).convert(text, numbers=PLACES, faults=faults)
     assert not faults
     assert converted.to_pylist() == counts
 
@@ -102,7 +103,7 @@ def test_a_slice_converts_as_a_copy_does(cells, data):
     for column in COLUMNS[:3]:
         one, other = Faults(), Faults()
         converter = Converter(column, cell_bytes=1000)
-        left = converter.convert(window, before=0, faults=one)
-        right = converter.convert(pa.array(cells[start:], pa.binary()), before=0, faults=other)
+        left = converter.convert(window, numbers=PLACES, faults=one)
+        right = converter.convert(pa.array(cells[start:], pa.binary()), numbers=PLACES, faults=other)
         assert one._found == other._found
-        assert (left is None and right is None) or left.equals(right)
+        assert left.equals(right)

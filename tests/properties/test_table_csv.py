@@ -35,7 +35,7 @@ TYPED = st.lists(st.tuples(st.none() | TEXT, st.none() | INT64, st.none() | INT6
 
 def rows(data, schema, media_type="text/csv", limits=LIMITS):
     groups = read(io.BytesIO(data), media_type=media_type, content_encoding=None, schema=schema, limits=limits)
-    return [tuple(row.values()) for group in groups for row in group.to_pylist()]
+    return [tuple(row.values()) for group in groups for row in group.batch.to_pylist()]
 
 
 def quoted(table, *, end):

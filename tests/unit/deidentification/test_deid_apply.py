@@ -15,6 +15,7 @@ from app.deidentification.present import Presenter, pseudonym_texts, show, shown
 from app.errors import Integrity, RowsRefused
 from app.table.arrow import pa
 from app.table.chunk import ChunkContext, open_column, seal_column
+from app.table.rows import Rows
 from app.table.schema import ColumnType, Schema, StoredColumn
 from tacit.sealing import Kem, Opener, Place, generate
 
@@ -78,7 +79,12 @@ def batch(**changes: list[object]) -> pa.RecordBatch:
 
 
 def applied(**changes: list[object]) -> tuple[pa.RecordBatch, dict[str, int]]:
-    return apply(batch(**changes), schema=SCHEMA, policy=POLICY, keys=KEYS, first_row=1)
+    left = apply(numbered(batch(**changes)), schema=SCHEMA, policy=POLICY, keys=KEYS)
+    return left.batch, left.nulls
+
+
+def numbered(some: pa.RecordBatch, first: int = 1) -> Rows:
+    return Rows(some, pa.array(range(first, first + some.num_rows), pa.int64()))
 
 
 def presenter(**opened: str) -> Presenter:
@@ -112,7 +118,7 @@ def test_no_suppressed_or_hidden_value_is_in_the_stored_bytes():
 
 def test_faults_of_all_columns_come_at_once_with_absolute_rows():
     with pytest.raises(RowsRefused) as refused:
-        apply(batch(id=["", "p"], phone=["nobody", "0"]), schema=SCHEMA, policy=POLICY, keys=KEYS, first_row=65_537)
+        apply(numbered(batch(id=["", "p"], phone=["nobody", "0"]), 65_537), schema=SCHEMA, policy=POLICY, keys=KEYS)
     assert [(one.row, one.column, one.rule) for one in refused.value.faults] == [
         (65_537, "id", "identifier-missing"),
         (65_537, "phone", "not-a-phone-number"),
@@ -123,15 +129,15 @@ def test_faults_of_all_columns_come_at_once_with_absolute_rows():
 def test_at_most_a_hundred_faults_are_reported():
     many = pa.concat_batches([batch(id=["", ""])] * 80)
     with pytest.raises(RowsRefused) as refused:
-        apply(many, schema=SCHEMA, policy=POLICY, keys=KEYS, first_row=1)
+        apply(numbered(many), schema=SCHEMA, policy=POLICY, keys=KEYS)
     assert [one.row for one in refused.value.faults] == list(range(1, 101))
 
 
 def test_an_empty_batch_and_a_slice_are_batches_like_others():
-    kept, _ = apply(batch().slice(0, 0), schema=SCHEMA, policy=POLICY, keys=KEYS, first_row=1)
+    kept = apply(numbered(batch().slice(0, 0)), schema=SCHEMA, policy=POLICY, keys=KEYS).batch
     assert (kept.num_rows, kept.schema.names) == (0, [column.name for column in POLICY.stored(SCHEMA)])
     whole, _ = applied()
-    part, _ = apply(batch().slice(1), schema=SCHEMA, policy=POLICY, keys=KEYS, first_row=2)
+    part = apply(numbered(batch().slice(1), 2), schema=SCHEMA, policy=POLICY, keys=KEYS).batch
     for name in ("id", "phone", "zip", "born", "income", "sex"):
         assert part.column(name).to_pylist() == whole.column(name).to_pylist()[1:]
 

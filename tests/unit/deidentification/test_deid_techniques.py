@@ -19,6 +19,7 @@ from app.table.schema import Column, ColumnType
 from tacit.sealing import ColumnSealer, Kem, NotOpened, Opener, Place, generate
 
 KEY = b"k" * 32
+PLACES = pa.array(range(1, 101))
 TEXT = Column("c", ColumnType.TEXT)
 PLACE = Place("org", "ds", "c")
 
@@ -49,7 +50,7 @@ def test_masks(value: str | None, technique: Mask, shown: str | None):
 
 
 def bins(values: list[int | None], column: Column, width: Fraction | int) -> list[int | None]:
-    faults = RowFaults(1)
+    faults = RowFaults(PLACES)
     kept = generalize(pa.array(values, pa.int64()), column, GeneralizeWidth(width=Fraction(width)), faults=faults)
     faults.raise_if_any()
     return kept.to_pylist()
@@ -82,27 +83,27 @@ def test_years_and_months_are_of_the_utc_calendar_and_close_at_their_bounds():
         [date(1899, 12, 31), date(1970, 1, 1), date(2000, 2, 29), date(1, 1, 1), date(9999, 12, 31), None], pa.date32()
     )
     year = GeneralizePeriod(to=Period.YEAR, lower=1900, upper=2030)
-    assert generalize(days, born, year, faults=RowFaults(1)).to_pylist() == [1900, 1970, 2000, 1900, 2030, None]
-    month = generalize(days, born, GeneralizePeriod(to=Period.MONTH), faults=RowFaults(1))
+    assert generalize(days, born, year, faults=RowFaults(PLACES)).to_pylist() == [1900, 1970, 2000, 1900, 2030, None]
+    month = generalize(days, born, GeneralizePeriod(to=Period.MONTH), faults=RowFaults(PLACES))
     firsts = [date(1899, 12, 1), date(1970, 1, 1), date(2000, 2, 1), date(1, 1, 1), date(9999, 12, 1), None]
     assert (month.type, month.to_pylist()) == (pa.date32(), firsts)
     moments = pa.array(
         [datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC), datetime(2020, 1, 1, tzinfo=UTC)], pa.timestamp("us", "UTC")
     )
     seen = Column("seen", ColumnType.DATETIME)
-    years = generalize(moments, seen, GeneralizePeriod(to=Period.YEAR), faults=RowFaults(1))
+    years = generalize(moments, seen, GeneralizePeriod(to=Period.YEAR), faults=RowFaults(PLACES))
     assert (years.type, years.to_pylist()) == (pa.int64(), [1969, 2020])
 
 
 def test_prefixes_count_characters():
-    kept = generalize(pa.array(["94110", "Łódź", "7", None]), TEXT, GeneralizePrefix(prefix=3), faults=RowFaults(1))
+    kept = generalize(pa.array(["94110", "Łódź", "7", None]), TEXT, GeneralizePrefix(prefix=3), faults=RowFaults(PLACES))
     assert kept.to_pylist() == ["941", "Łód", "7", None]
 
 
 def test_r3_a_missing_identifier_is_a_fault_where_it_is_required_and_null_elsewhere():
     values = pa.array(["a", None, "", " \u00a0\t"])
     required = Column("id", ColumnType.TEXT, nullable=False, identifier="patient-id")
-    faults = RowFaults(101)
+    faults = RowFaults(pa.array(range(101, 201)))
     pseudonymize(values, required, key=b"0" * 64, faults=faults)
     with pytest.raises(RowsRefused) as refused:
         faults.raise_if_any()
@@ -110,7 +111,7 @@ def test_r3_a_missing_identifier_is_a_fault_where_it_is_required_and_null_elsewh
         (row, "id", "identifier-missing") for row in (102, 103, 104)
     ]
     optional = Column("id", ColumnType.TEXT, identifier="patient-id")
-    faults = RowFaults(1)
+    faults = RowFaults(PLACES)
     kept = pseudonymize(values, optional, key=b"0" * 64, faults=faults)
     faults.raise_if_any()
     assert kept.is_valid().to_pylist() == [True, False, False, False]
@@ -128,7 +129,7 @@ def test_r3_a_missing_identifier_is_a_fault_where_it_is_required_and_null_elsewh
 )
 def test_what_is_no_identifier_is_a_fault_and_its_value_is_not_told(kind: str, country: str | None, bad: str, rule: str):
     column = Column("who", ColumnType.TEXT, identifier=kind, country=country)
-    faults = RowFaults(1)
+    faults = RowFaults(PLACES)
     pseudonymize(pa.array([None, bad]), column, key=b"0" * 64, faults=faults)
     with pytest.raises(RowsRefused) as refused:
         faults.raise_if_any()

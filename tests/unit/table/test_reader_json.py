@@ -31,7 +31,7 @@ def rows(data, media_type=LINES, *, markers=(), **limits):
         limits=bounds,
         null_markers=markers,
     )
-    return [tuple(row.values()) for group in groups for row in group.to_pylist()]
+    return [tuple(row.values()) for group in groups for row in group.batch.to_pylist()]
 
 
 def faults(data, media_type=LINES):

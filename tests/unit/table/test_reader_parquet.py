@@ -37,7 +37,7 @@ def cells(data, column, *, markers=(), **limits):
         null_markers=markers,
     )
     out = []
-    for group in groups:
+    for group in (one.batch for one in groups):
         group.validate(full=True)
         assert str(group.column(0).type) == column.arrow_type
         out += group.column(0).to_pylist()
