@@ -28,7 +28,7 @@ def test_d1_eight_processes_race_for_room_for_ten_answers(world):
     context = multiprocessing.get_context("forkserver")  # clean processes as with spawn, the libraries read once
     context.set_forkserver_preload(["tests.attacks.racing"])
     start, results = context.Barrier(PROCESSES), context.Queue()
-    shared = {"datasets": [dataset for _, dataset in courses], "tries": TRIES, "start": start, "results": results}
+    shared = {"names": [dataset for _, dataset in courses], "tries": TRIES, "start": start, "results": results}
     url, folder = world.settings.database(), str(world.settings.folder)
     runners = [
         context.Process(target=race, args=(url, folder, world.tokens["analyst"]), kwargs=shared | {"number": number})

@@ -1,5 +1,6 @@
 """Threats C11 and C13: every route of the OpenAPI document, asked by every role about its own and about others' objects."""
 
+import functools
 import io
 import json
 import logging
@@ -81,6 +82,12 @@ def _population_named(world, name, unit):
     return world.owner.create_population(name, unit=unit, accounting="pure", total={"epsilon": "1000"})["id"]
 
 
+@functools.cache
+def paillier_key():
+    """One for all tests of a run: making it takes seconds."""
+    return private.generate(2048).public
+
+
 def _furnish(world):
     """Make one object of each kind, with every grant that a role may have; return the ids that paths name."""
     population, dataset = world.filled(epsilon="1000", allowance="1000")
@@ -90,7 +97,7 @@ def _furnish(world):
     world.owner.put_population_grant(apart, world.ids["service"], ["pseudonymize"])
     world.owner.create_key("notes", kind="encryption")
     world.owner.put_key_grant("notes", world.ids["service"], ["encrypt", "decrypt"])
-    key = private.generate(2048).public
+    key = paillier_key()
     tally = world.analyst.create_tally(_tally(panel, [world.ids["partner"]], key))["id"]
     made = world.partner.contribute(tally, {"x": 3}, fingerprint=key.key_id)
     asked = world.analyst.ask(dataset, _QUESTION).id
