@@ -25,6 +25,7 @@ from app.deidentification import encrypt, seal
 from app.deidentification.plain_text import categories, decimal_texts, decimals, fits_decimal128
 from app.table.arrow import data_type, pa
 from app.table.schema import ColumnType, StoredColumn
+from app.table.writer import NUMBER
 
 KeyOf = Callable[[str, int], bytes | None]  # key name, version → the key; None where it is unknown or retired
 
@@ -41,7 +42,7 @@ class Presenter:
         self._stored = tuple(stored)
         self._dataset, self._organisation = dataset, organisation
         self._opened, self._key_of = dict(opened), key_of
-        self.schema = pa.schema([pa.field(column.name, self._type(column)) for column in self._stored])
+        self.schema = pa.schema([self._field(column) for column in self._stored])
 
     def present(self, columns: Mapping[str, Any], *, rows: int) -> Any:
         """Return one record batch of `schema` from stored arrays by name; `rows` is how many each has."""
@@ -49,6 +50,13 @@ class Presenter:
         if any(len(array) != rows for array in arrays):
             raise ValueError("a row group's columns have its number of rows")
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def _field(self, column: StoredColumn) -> Any:
+        """Return the column's field; exact decimals that are shown as text say that they are numbers."""
+        kind = self._type(column)
+        is_number = column.type is ColumnType.DECIMAL and column.name not in self._opened and kind == pa.string()
+        hidden = column.technique in {"pseudonymize", "encrypt", "seal"}
+        return pa.field(column.name, kind, metadata=NUMBER if is_number and not hidden else None)
 
     def _type(self, column: StoredColumn) -> Any:
         if column.name in self._opened:

@@ -1,8 +1,10 @@
 """Presented rows as bytes: CSV, JSON Lines, Parquet; batch by batch, never a whole table in memory.
 
 Invariants
-- CSV: a text cell that begins with `=`, `+`, `-`, `@`, tab or carriage return gets an apostrophe before it (threat I13); null is
-  an empty unquoted field, empty text is `""`; numbers are numbers.
+- CSV: a cell of text or base64 that begins with `=`, `+`, `-`, `@` (full-width ones too), tab, carriage return or line feed gets an
+  apostrophe before it (threat I13); so does one that begins with apostrophes and then such a sign. Who takes one apostrophe away
+  from each cell that begins so has what was stored. Null is an empty unquoted field, empty text is `""`. Numbers are numbers, also
+  where a field is text and bears `NUMBER` in its metadata.
 - JSON Lines: one object a row, exact decimals as strings, bytes as base64.
 - Parquet: one row group a batch, zstd.
 """
@@ -16,7 +18,8 @@ from typing import Any
 
 from app.table.arrow import csv, pa, pc, pq
 
-_FORMULA = r"^[=+\-@\t\r]"
+NUMBER = {b"tacit": b"number"}  # metadata of a text field of exact decimals: a minus begins no formula there
+_FORMULA = r"^'*[=+\-@\t\r\n＝＋－＠]"
 
 
 def write(batches: Iterable[Any], schema: Any, form: str) -> Iterator[bytes]:
@@ -42,8 +45,9 @@ def _harmless(batches: list[Any], schema: Any) -> Any:
     table = pa.Table.from_batches(batches, schema=schema)
     for index, field in enumerate(schema):
         if pa.types.is_binary(field.type):
-            table = table.set_column(index, field.name, pa.array(map(_base64, table.column(index).to_pylist()), pa.string()))
-        elif pa.types.is_string(field.type):
+            texts = pa.array(map(_base64, table.column(index).to_pylist()), pa.string())
+            table = table.set_column(index, field.name, _disarmed(texts))  # base64 may begin with a plus
+        elif pa.types.is_string(field.type) and field.metadata != NUMBER:
             table = table.set_column(index, field.name, _disarmed(table.column(index)))
     return table
 

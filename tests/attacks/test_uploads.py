@@ -3,24 +3,19 @@
 import hashlib
 import io
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from base64 import b64encode
-from pathlib import Path
 
 import httpx2
 import pytest
 
 from tacit import Client, Problem
 from tests.attacks.laid_bare import execute, rows
-from tests.world import ROOT_KEY, ROWS
+from tests.attacks.serving import Served
+from tests.world import ROWS
 
-ROOT = Path(__file__).parents[2]
 OTHER = ROWS.replace(b"P-7,", b"P-7007,")
 
 
@@ -85,35 +80,6 @@ def test_i14_a_refused_upload_frees_its_key(small_world):
     assert _send(small_world, dataset, ROWS + b"P-1,n,x,1.00,F\n").status_code == 422
     assert _stored(small_world) == [0, 0, 0]
     assert _send(small_world, dataset, ROWS).status_code == 201
-
-
-class Served:
-    """`python -m app serve` over a world's database, to be killed."""
-
-    def __init__(self, world):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        settings = {"FOLDER": str(world.settings.folder), "DATABASE_URL": world.settings.database(), "ROOT_KEY": ROOT_KEY}
-        settings |= {"PORT": str(port), "ANSWER_DEADLINE": "off"}
-        environment = {**os.environ, **{f"TACIT_{name}": value for name, value in settings.items()}}
-        command = [sys.executable, "-m", "app", "serve"]
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
-        self.url = f"http://127.0.0.1:{port}"
-        until = time.monotonic() + 40
-        while time.monotonic() < until:
-            try:
-                if httpx2.get(f"{self.url}/readyz").status_code == 200:
-                    return
-            except httpx2.TransportError:
-                time.sleep(0.05)
-        self.kill()
-        raise AssertionError(self.process.stderr.read().decode()[-2000:])
-
-    def kill(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(20)
-        self.process.stderr.close()
 
 
 def _big_body(count):
