@@ -92,6 +92,7 @@ def serve() -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # failed tokens are counted by peer address: a header that the client writes is none
         timeout_graceful_shutdown=30,
     )
 

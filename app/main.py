@@ -32,6 +32,8 @@ from app.store.engine import Database
 def create_app(settings: Settings | None = None, *, clock: Clock | None = None) -> FastAPI:
     """Return the service, ready to be served."""
     from app.api.application import build
+    from app.api.body_stream import UPLOADS_AT_ONCE
+    from app.api.rates import Rates
 
     settings = settings or Settings()
     desk = open_desk(settings, clock=clock or SystemClock())
@@ -45,7 +47,13 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
             yield
         close_desk(desk)
 
-    return build(desk, lifespan=lifespan, stalled_after=settings.stalled_upload_seconds)
+    rates = Rates.of(
+        requests_per_second=settings.rate_per_second,
+        identifiers_per_hour=settings.identifiers_per_hour,
+        failures_per_minute=settings.failed_tokens_per_minute,
+    )
+    each = settings.uploads_per_principal or UPLOADS_AT_ONCE
+    return build(desk, lifespan=lifespan, stalled_after=settings.stalled_upload_seconds, rates=rates, uploads_each=each)
 
 
 def open_desk(settings: Settings, *, clock: Clock) -> Desk:
@@ -74,6 +82,9 @@ def desk_over(settings: Settings, database: Database, keyring: Keyring, clock: C
             wait_for_deadline=settings.answer_deadline == "on",
             shared_answers=settings.answers == "shared",
             paillier_minimum_bits=settings.paillier_minimum_bits,
+            daily_upload_bytes=settings.daily_upload_bytes,
+            uploads_per_principal=settings.uploads_per_principal,
+            files_per_principal=settings.files_per_principal,
         ),
         spool_folder=spool,
         workers=ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2), thread_name_prefix="tacit-worker"),

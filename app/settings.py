@@ -32,6 +32,14 @@ class Settings(BaseSettings):
     paillier_minimum_bits: int = Field(default=3072, ge=2048, le=8192)
     stalled_upload_seconds: float = 60.0  # a body that sends nothing for so long is given up
 
+    # Rates count in each process for itself, quotas in the database for all; 0 switches one off.
+    rate_per_second: float = Field(default=200, ge=0)  # requests of one principal; twice as many at once
+    identifiers_per_hour: int = Field(default=100_000, ge=0)  # that one principal may pseudonymise
+    failed_tokens_per_minute: int = Field(default=20, ge=0)  # from one address
+    daily_upload_bytes: int = Field(default=100 * 2**30, ge=0)  # of one principal in 24 hours, as sent
+    uploads_per_principal: int = Field(default=4, ge=0)  # at once, of the 8 that a process receives
+    files_per_principal: int = Field(default=100, ge=0)  # resumable uploads that are not finished
+
     def database(self) -> str:
         """Return the database's URL."""
         if self.database_url is not None:

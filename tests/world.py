@@ -45,6 +45,7 @@ class World:
 
     def __init__(self, database_url: str, folder: Path, **settings: Any) -> None:
         usual: dict[str, Any] = {"answer_deadline": "off", "paillier_minimum_bits": 2048, "stalled_upload_seconds": 5.0}
+        usual |= {"rate_per_second": 0, "failed_tokens_per_minute": 0}  # tests hammer; those of the rates set them
         self.settings = Settings(folder=folder, database_url=database_url, root_key=ROOT_KEY, **(usual | settings))
         self.desk: Desk = open_desk(self.settings, clock=SystemClock())
         self.organisation, operator = principals.found_organisation(self.desk, name="clinic", operator="operator")
@@ -70,7 +71,8 @@ class World:
         """Start a server on a free port; a second call starts another one over the same database."""
         listening = socket.socket()
         listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(create_app(self.settings), log_config=None, access_log=False, timeout_graceful_shutdown=2)
+        app, usual = create_app(self.settings), {"log_config": None, "access_log": False, "proxy_headers": False}
+        config = uvicorn.Config(app, **usual, timeout_graceful_shutdown=2)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

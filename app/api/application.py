@@ -10,17 +10,26 @@ from app.api.auth import admit
 from app.api.body_stream import Pump
 from app.api.edge import new_app
 from app.api.limits import Patience
+from app.api.rates import Rates
 from app.operations.desk import Desk
 
 VERSION = "0.1.0"  # pyproject.toml says the same (tests/contracts)
 _NOUNS = (principals, populations, datasets, uploads, queries, tallies, keys, system)
 
 
-def build(desk: Desk | None, *, lifespan: Lifespan[FastAPI] | None, stalled_after: float = 60.0) -> FastAPI:
+def build(
+    desk: Desk | None,
+    *,
+    lifespan: Lifespan[FastAPI] | None,
+    stalled_after: float = 60.0,
+    rates: Rates | None = None,
+    uploads_each: int = 8,
+) -> FastAPI:
     """Return the service over a desk; without one it can only describe itself."""
     patience = Patience(seconds=stalled_after)
-    app = new_app(version=VERSION, admission=admit, patience=patience, pump=Pump(patience=patience), lifespan=lifespan)
-    app.state.desk = desk
+    pump = Pump(patience=patience, each=uploads_each)
+    app = new_app(version=VERSION, admission=admit, patience=patience, pump=pump, lifespan=lifespan)
+    app.state.desk, app.state.rates = desk, rates or Rates()
     for noun in _NOUNS:
         app.include_router(noun.router)
     return app

@@ -9,6 +9,7 @@ Invariants
   `read` raises, so the operation can't commit (threats I1, I15, S5).
 - SHA-256 is computed in the reader's thread (OpenSSL releases the GIL) over the bytes as sent, before any decompression.
 - At most `concurrent` bodies at once, each with a thread of its own kind; one more is told 503, not queued (threat S4).
+- Of them at most `each` for one principal; one more is told 429, so that nobody's slow uploads keep the others out.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ import binascii
 import hashlib
 import hmac
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -27,8 +28,9 @@ from starlette.requests import Request
 
 from app.api.limits import MIB, Patience, check_declared_length, chunks
 from app.api.problems import ClientGone
-from app.errors import Fault, Invalid, Unavailable
+from app.errors import Fault, Invalid, RateLimited, Unavailable
 
+UPLOADS_AT_ONCE = 8
 _PIECES = 8
 _T = TypeVar("_T")
 
@@ -129,9 +131,13 @@ class BodyReader:
 class Pump:
     """Runs operations that read a body; one for the application."""
 
-    def __init__(self, *, concurrent: int = 8, patience: Patience | None = None) -> None:
-        """Allow so many bodies at once, each as slow as `patience` bears."""
+    def __init__(
+        self, *, concurrent: int = UPLOADS_AT_ONCE, each: int = UPLOADS_AT_ONCE, patience: Patience | None = None
+    ) -> None:
+        """Allow so many bodies at once, `each` to one principal, each as slow as `patience` bears."""
         self._limiter = CapacityLimiter(concurrent)
+        self._each = each
+        self._running: Counter[str] = Counter()  # by principal
         self._patience = patience or Patience(seconds=60.0)
 
     async def run(self, request: Request, work: Callable[[BodyReader], _T], *, limit: int) -> _T:
@@ -142,15 +148,20 @@ class Pump:
         """
         check_declared_length(request, limit=limit)
         promised = content_digest(request)
-        holder = object()
+        holder, principal = object(), getattr(request.state, "principal_id", "")
+        if self._running[principal] >= self._each:
+            raise RateLimited("Too many of your uploads are running; wait for one of them.", retry_after=5)
         try:
             self._limiter.acquire_on_behalf_of_nowait(holder)
         except WouldBlock:
             raise Unavailable("Too many uploads are running; send it again.", retry_after=5) from None
+        self._running[principal] += 1
         try:
             return await self._run(request, work, limit=limit, promised=promised)
         finally:
             self._limiter.release_on_behalf_of(holder)
+            self._running[principal] -= 1
+            self._running += Counter()  # drops those that have none
 
     async def _run(self, request: Request, work: Callable[[BodyReader], _T], *, limit: int, promised: bytes | None) -> _T:
         room, loop = asyncio.Event(), asyncio.get_running_loop()

@@ -3,7 +3,8 @@
 Pure ASGI: it holds no body and starts no task. Order of the reply's headers is fixed here, for streams as for documents.
 
 Invariants
-- Every reply bears X-Request-Id, `nosniff`, a Content-Security-Policy and, unless it says otherwise, `no-store`.
+- Every reply bears X-Request-Id, `nosniff`, a Content-Security-Policy and, unless it says otherwise, `no-store`; where a rate was
+  counted, `RateLimit` and `RateLimit-Policy` (app/api/rates.py).
 - The access line names the route's template, never the path, and nothing that a client sent but its trace id.
 - An exception that reaches this place is a bug: it is noted by its type and route, answered 500 without detail, and goes no
   further, because the server would print its text. A reply that had begun is broken off, so that no cut stream looks whole.
@@ -23,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.limits import MIB
 from app.api.problems import Internal, respond
+from app.api.rates import fields
 from app.clock import new_id
 
 _LOG = logging.getLogger("app.access")
@@ -105,6 +107,7 @@ class _Exchange:
         headers = MutableHeaders(raw=list(message.get("headers", [])))
         message["headers"] = headers.raw
         headers["x-request-id"] = self._state["request_id"]
+        headers.update(fields(self._state["rates"]) if "rates" in self._state else {})
         for name, value in _CAUTION.items():
             headers.setdefault(name, value)
         expects = self._headers.get("expect", "").lower() == "100-continue"

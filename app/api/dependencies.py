@@ -11,6 +11,7 @@ from fastapi import Depends, Header, Query, Request
 from pydantic import BeforeValidator, WithJsonSchema
 
 from app.api.body_stream import Pump
+from app.api.rates import Rates
 from app.errors import Fault, Invalid
 from app.operations.desk import Caller, Desk
 from app.operations.once import Claim
@@ -40,6 +41,11 @@ async def _pump(request: Request) -> Pump:
     return pump
 
 
+async def _rates(request: Request) -> Rates:
+    rates: Rates = request.app.state.rates
+    return rates
+
+
 async def _claim(
     request: Request,
     idempotency_key: Annotated[str | None, Header(pattern=_KEY, description=_KEY_MEANS)] = None,
@@ -65,6 +71,7 @@ async def _expected(if_match: Annotated[str | None, Header(description="The ETag
 
 DeskHere = Annotated[Desk, Depends(_desk)]
 CallerHere = Annotated[Caller, Depends(_caller)]
+RatesHere = Annotated[Rates, Depends(_rates)]
 PumpHere = Annotated[Pump, Depends(_pump)]
 ClaimHere = Annotated[Claim | None, Depends(_claim)]
 ExpectedVersion = Annotated[int | None, Depends(_expected)]

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import ConfigDict, Field
 
-from app.api.dependencies import NAME, CallerHere, ClaimHere, Cursor, DeskHere, ExpectedVersion, Limit
+from app.api.dependencies import NAME, CallerHere, ClaimHere, Cursor, DeskHere, ExpectedVersion, Limit, RatesHere
 from app.api.keys import Item
 from app.api.limits import MIB, terms
 from app.api.routes import EdgeRoute
@@ -135,7 +135,10 @@ def list_ledger(desk: DeskHere, caller: CallerHere, population: str, limit: Limi
 
 @router.post("/{population}:pseudonymize")
 @terms(body_limit=8 * MIB)
-def pseudonymize(desk: DeskHere, caller: CallerHere, population: str, body: Identifiers) -> dict[str, Any]:
-    """Return exactly the pseudonyms that the population's datasets hold; audited."""
+def pseudonymize(
+    request: Request, desk: DeskHere, caller: CallerHere, rates: RatesHere, population: str, body: Identifiers
+) -> dict[str, Any]:
+    """Return exactly the pseudonyms that the population's datasets hold; audited, and counted in identifiers."""
+    rates.take_identifiers(request, caller.id, len(body.items))
     items = [item.plain() for item in body.items]
     return named_keys.pseudonymize(desk, caller, population, kind=body.kind, country=body.country, items=items)

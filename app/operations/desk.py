@@ -31,6 +31,9 @@ class Rules:
     wait_for_deadline: bool
     shared_answers: bool
     paillier_minimum_bits: int
+    daily_upload_bytes: int = 0  # quotas of one principal; 0: none (operations/quotas.py)
+    uploads_per_principal: int = 0
+    files_per_principal: int = 0
 
 
 @dataclass(frozen=True, slots=True)

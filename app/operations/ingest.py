@@ -22,7 +22,7 @@ from typing import Any
 from app.clock import new_id
 from app.deidentification.apply import TechniqueKeys
 from app.errors import Conflict, IdempotencyConflict, TooLarge
-from app.operations import access, audit, janitor, keychain, manifest, once, protect, receipt
+from app.operations import access, audit, janitor, keychain, manifest, once, protect, quotas, receipt
 from app.operations.arriving import Arriving, Body
 from app.operations.authority import restamp, stamp
 from app.operations.datasets import definition
@@ -109,6 +109,7 @@ def _begin(
             if form.declared_digest is not None and form.declared_digest.hex() != kept["digest"]:
                 raise IdempotencyConflict("This Idempotency-Key was used with another file; use a new key.")
             return None, kept
+        quotas.check(desk, tx, caller)
         head = datasets.head(tx, row.id)
         before = 0 if head is None else manifest.believed_head(desk, row, head).rows
         now = desk.clock.now()

@@ -167,6 +167,7 @@ class Upload(Table):
     """One accepted, refused or running upload. Its manifest is under a MAC of its own (soundness R23)."""
 
     __tablename__ = "uploads"
+    __table_args__ = (sa.Index("ix_uploads_principal_id_created_at", "principal_id", "created_at"),)  # quotas
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     dataset_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("datasets.id", ondelete="CASCADE"), index=True)
     principal_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("principals.id"))

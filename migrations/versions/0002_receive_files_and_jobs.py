@@ -120,9 +120,11 @@ def upgrade() -> None:
     op.add_column('uploads', sa.Column('sent_bytes', sa.BigInteger(), nullable=False, server_default='0'))
     op.add_column('uploads', sa.Column('mode', sa.String(), nullable=False, server_default='append'))
     op.add_column('uploads', sa.Column('rejected', sa.Text(), nullable=True))
+    op.create_index(op.f('ix_uploads_principal_id_created_at'), 'uploads', ['principal_id', 'created_at'], unique=False)
 
 
 def downgrade() -> None:
+    op.drop_index(op.f('ix_uploads_principal_id_created_at'), 'uploads')
     op.drop_column('uploads', 'rejected')
     op.drop_column('uploads', 'mode')
     op.drop_column('uploads', 'sent_bytes')

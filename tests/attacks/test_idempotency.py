@@ -1,4 +1,4 @@
-"""Threats I14, C9 and soundness R32: the same key and request is one effect and one reply, however often and by whom it is sent."""
+"""Threats I14, C9 and soundness R32: the same key and request is one effect and one reply, however often it is sent."""
 
 import multiprocessing
 import signal
