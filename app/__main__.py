@@ -4,6 +4,7 @@ What shows a secret shows it once, on standard output; everything else speaks on
 """
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -83,18 +84,13 @@ def serve() -> None:
     """Serve the API on TACIT_HOST and TACIT_PORT until told to stop; SIGTERM drains."""
     import uvicorn
 
+    from app.api.connection import serving
+
     settings = Settings()
     log.configure(sys.stderr, level=settings.log_level)
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,  # failed tokens are counted by peer address: a header that the client writes is none
-        timeout_graceful_shutdown=30,
-    )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn drains, then raises the signal again: it ended well
+    place = {"host": settings.host, "port": settings.port}
+    uvicorn.run(create_app(settings), **serving(**place, timeout_graceful_shutdown=settings.stop_seconds))
 
 
 @cli.command()

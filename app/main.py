@@ -14,6 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
 from app.clock import Clock, SystemClock
@@ -27,6 +28,8 @@ from app.operations.desk import Desk, Rules
 from app.settings import Settings
 from app.store import schema
 from app.store.engine import Database
+
+THREADS = 100  # of operations: more than writers may wait (store/engine.py), so that reading goes on while they do
 
 
 def create_app(settings: Settings | None = None, *, clock: Clock | None = None) -> FastAPI:
@@ -42,6 +45,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         from app.operations import janitor
 
+        current_default_thread_limiter().total_tokens = THREADS
         janitor.sweep(desk, alone=desk.database.embedded)
         with janitor.at_work(desk):
             yield
@@ -58,7 +62,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
 
 def open_desk(settings: Settings, *, clock: Clock) -> Desk:
     """Open database and keys; `Sealed` or `Unavailable` say what to do when something is missing."""
-    database = Database(settings.database())
+    database = Database(settings.database(), patience=settings.database_patience_seconds)
     schema.check_revision(database)
     keyring = Keyring(read_root_key(settings))
     keychain.load(database, keyring)

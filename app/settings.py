@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     noise: Literal["opendp", "diffprivlib"] = "opendp"
     paillier_minimum_bits: int = Field(default=3072, ge=2048, le=8192)
     stalled_upload_seconds: float = 60.0  # a body that sends nothing for so long is given up
+    database_patience_seconds: float = Field(default=10.0, gt=0)  # a writer waits so long for its turn, then it is 503
+    stop_seconds: int = Field(default=30, ge=1)  # what runs at SIGTERM may take so long, then it is cut
 
     # Rates count in each process for itself, quotas in the database for all; 0 switches one off.
     rate_per_second: float = Field(default=200, ge=0)  # requests of one principal; twice as many at once

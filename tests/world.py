@@ -11,6 +11,7 @@ from typing import Any
 
 import uvicorn
 
+from app.api.connection import serving
 from app.clock import SystemClock
 from app.main import create_app, open_desk
 from app.operations import principals
@@ -71,8 +72,7 @@ class World:
         """Start a server on a free port; a second call starts another one over the same database."""
         listening = socket.socket()
         listening.bind(("127.0.0.1", 0))
-        app, usual = create_app(self.settings), {"log_config": None, "access_log": False, "proxy_headers": False}
-        config = uvicorn.Config(app, **usual, timeout_graceful_shutdown=2)
+        config = uvicorn.Config(create_app(self.settings), **serving(timeout_graceful_shutdown=2))
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

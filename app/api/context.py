@@ -8,11 +8,14 @@ Invariants
 - The access line names the route's template, never the path, and nothing that a client sent but its trace id.
 - An exception that reaches this place is a bug: it is noted by its type and route, answered 500 without detail, and goes no
   further, because the server would print its text. A reply that had begun is broken off, so that no cut stream looks whole.
+- What the process lacks for a moment (file descriptors, threads, room on the disk) is 503, not a bug (threats S4, I16).
+- At most `REQUESTS_AT_ONCE` are under way; one more is told 503 at once, so that a slow database does not pile them up (I17).
 - A reply given before the body was read leaves a connection that works: little is left → the server skips it; more → the reply
   says `Connection: close`, and the rest is thrown away for a moment, so that the reply is not lost in a reset.
 """
 
 import asyncio
+import errno
 import logging
 import re
 import time
@@ -26,10 +29,15 @@ from app.api.limits import MIB
 from app.api.problems import Internal, respond
 from app.api.rates import fields
 from app.clock import new_id
+from app.errors import TacitError, Unavailable
 
 _LOG = logging.getLogger("app.access")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_LACKS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EAGAIN, errno.ENOMEM})
+_LACK = "The service has no room, threads or files left at the moment; nothing was changed. Try again."
+_DEFECT = "Report the request_id to the operator."
+REQUESTS_AT_ONCE = 500
 _SKIP_LIMIT = 1 << 16
 _LINGER_SECONDS = 2.0
 _CAUTION = {
@@ -47,6 +55,7 @@ class RequestContext:
     def __init__(self, app: ASGIApp) -> None:
         """Surround `app`."""
         self._app = app
+        self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; other kinds of scope pass through."""
@@ -54,13 +63,26 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, receive, send)
+        self._running += 1
         try:
-            await self._app(scope, exchange.receive, exchange.send)
+            if self._running > REQUESTS_AT_ONCE:
+                await exchange.answer(Unavailable("Too many requests are under way; try again.", retry_after=2))
+            else:
+                await self._app(scope, exchange.receive, exchange.send)
         except Exception as error:  # noqa: BLE001 -- the net for bugs; nothing may pass it
-            exchange.note("unhandled", level=logging.ERROR, kind=type(error))
-            await exchange.answer_defect()
+            lacking = is_lack(error)
+            exchange.note("lacking" if lacking else "unhandled", level=logging.ERROR, kind=type(error))
+            await exchange.answer(Unavailable(_LACK, retry_after=5) if lacking else Internal(_DEFECT))
         finally:
+            self._running -= 1
             exchange.note("request", level=logging.INFO)
+
+
+def is_lack(error: BaseException) -> bool:
+    """Tell whether the process lacked something that comes back: descriptors, threads, memory for one, room on the disk."""
+    if isinstance(error, OSError):
+        return error.errno in _LACKS
+    return isinstance(error, RuntimeError) and str(error) == "can't start new thread"
 
 
 class _Exchange:
@@ -125,11 +147,10 @@ class _Exchange:
         except TimeoutError:
             pass
 
-    async def answer_defect(self) -> None:
-        """Answer 500, unless a reply has begun: that one stays cut."""
+    async def answer(self, error: TacitError) -> None:
+        """Tell an error, unless a reply has begun: that one stays cut."""
         if not self._status:
-            request = Request(self._scope)
-            await respond(request, Internal("Report the request_id to the operator."))(self._scope, self.receive, self.send)
+            await respond(Request(self._scope), error)(self._scope, self.receive, self.send)
 
     def note(self, event: str, *, level: int, kind: type[Exception] | None = None) -> None:
         """Write one line; `kind` is all that is told of an exception."""

@@ -15,8 +15,8 @@ router = APIRouter(route_class=EdgeRoute, tags=["system"])
 
 @router.get("/healthz")
 @terms(public=True)
-def healthz() -> dict[str, str]:
-    """Say that the process lives."""
+async def healthz() -> dict[str, str]:
+    """Say that the process lives, also while every thread waits for the database."""
     return {"status": "alive"}
 
 

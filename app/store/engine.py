@@ -6,6 +6,8 @@ Invariants
 - `read()` is a snapshot that never blocks a writer (SQLite: deferred in WAL; PostgreSQL: REPEATABLE READ, READ ONLY).
 - `write()` takes one lock in the process, then `BEGIN IMMEDIATE` (SQLite) or READ COMMITTED (PostgreSQL). SQLite's own lock is
   not fair: without ours, writers starve. It waits at most `patience` seconds, then says `Unavailable`.
+- Writers never take what readers need: on PostgreSQL 20 of the 32 connections; at most 64 wait, one more is told `Unavailable` at
+  once (threat I17). Nothing is tried again here: the client does, under its Idempotency-Key.
 - SQLite runs with WAL, `synchronous=FULL`, `secure_delete` and foreign keys; PostgreSQL with lock and statement timeouts.
 - No parameter of a statement reaches an error text or a log (`hide_parameters=True`).
 - No parsing, hashing, sealing or network happens inside `write()`; what it holds stays under 32 MB.
@@ -27,20 +29,24 @@ from app.errors import Conflict, Unavailable
 
 Transaction = Session
 
+WRITERS = 20  # on PostgreSQL, of 32 connections
+WAITING = 64  # writers at once, the waiting ones among them
+
 _BUSY = "The database is busy or away; nothing was changed. Try again."
 
 
 class Database:
     """One database, SQLite or PostgreSQL, reached through `read()` and `write()` only."""
 
-    def __init__(self, url: str, *, patience: float = 30.0) -> None:
+    def __init__(self, url: str, *, patience: float = 10.0) -> None:
         """Prepare connections to `url`; `patience` is how long a writer waits for its turn, in seconds."""
         self._patience = patience
         self.embedded = sa.make_url(url).get_backend_name() == "sqlite"
         self.engine = _sqlite(url, patience) if self.embedded else _postgresql(url, patience)
         self._reading = self.engine.execution_options(**({} if self.embedded else _SNAPSHOT))
         self._writing = self.engine.execution_options(tacit_write=True)
-        self._lock = threading.Lock()
+        self._turns = threading.BoundedSemaphore(1 if self.embedded else WRITERS)
+        self._places = threading.BoundedSemaphore(WAITING)
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
@@ -50,15 +56,19 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
-        """Give the one writing transaction; commit at the end, roll back on any error."""
-        if self.embedded and not self._lock.acquire(timeout=self._patience):
-            raise Unavailable(_BUSY, retry_after=1)
+        """Give a writing transaction, on SQLite the one; commit at the end, roll back on any error."""
+        if not self._places.acquire(blocking=False):
+            raise Unavailable(_BUSY, retry_after=2)
         try:
-            with _said_as_unavailable(), Session(self._writing, expire_on_commit=False) as session, session.begin():
-                yield session
+            if not self._turns.acquire(timeout=self._patience):
+                raise Unavailable(_BUSY, retry_after=2)
+            try:
+                with _said_as_unavailable(), Session(self._writing, expire_on_commit=False) as session, session.begin():
+                    yield session
+            finally:
+                self._turns.release()
         finally:
-            if self.embedded:
-                self._lock.release()
+            self._places.release()
 
     def close(self) -> None:
         """Close every connection."""
@@ -73,6 +83,7 @@ def insert_new(tx: Transaction, table: type[Any], values: Mapping[str, object]) 
     return bool(done.rowcount == 1)  # type: ignore[attr-defined]
 
 
+_LONGEST = 60_000  # milliseconds of one statement, or of silence on a connection to PostgreSQL
 _SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
@@ -97,7 +108,8 @@ def _sqlite(url: str, patience: float) -> sa.Engine:
 
 def _postgresql(url: str, patience: float) -> sa.Engine:
     limit = int(patience * 1000)
-    options = f"-c lock_timeout={limit} -c statement_timeout={2 * limit} -c idle_in_transaction_session_timeout={4 * limit}"
+    options = f"-c lock_timeout={limit} -c statement_timeout={max(2 * limit, _LONGEST)}"
+    options += f" -c idle_in_transaction_session_timeout={2 * _LONGEST}"
     return sa.create_engine(
         sa.make_url(url).set(drivername="postgresql+psycopg"),
         hide_parameters=True,
@@ -105,7 +117,7 @@ def _postgresql(url: str, patience: float) -> sa.Engine:
         max_overflow=16,
         pool_timeout=patience,
         pool_pre_ping=True,
-        connect_args={"options": options, "connect_timeout": 5},
+        connect_args={"options": options, "connect_timeout": 5, "tcp_user_timeout": _LONGEST, "keepalives_idle": 30},
     )
 
 

@@ -1,4 +1,4 @@
-"""`python -m app serve` as a process of its own over a world's database, to be killed and started again on the same port."""
+"""`python -m app serve` as a process of its own over a world's database: killed, starved, told to stop, started again on its port."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 
@@ -17,16 +17,16 @@ ROOT = Path(__file__).parents[2]
 
 
 class Served:
-    """One process; `url` stays the same over restarts."""
+    """One process; `url` stays the same over restarts, `settings` are TACIT_ variables in lower case."""
 
-    def __init__(self, world: Any, *, wait: bool = True) -> None:
+    def __init__(self, world: Any, *, wait: bool = True, **settings: object) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        settings = {"FOLDER": str(world.settings.folder), "DATABASE_URL": world.settings.database(), "ROOT_KEY": ROOT_KEY}
-        settings |= {"PORT": str(port), "ANSWER_DEADLINE": "off"}
-        self._environment = {**os.environ, **{f"TACIT_{name}": value for name, value in settings.items()}}
-        self.url = f"http://127.0.0.1:{port}"
+            self.port = free.getsockname()[1]
+        usual = {"folder": world.settings.folder, "database_url": world.settings.database(), "root_key": ROOT_KEY}
+        usual |= {"port": self.port, "answer_deadline": "off", "rate_per_second": 0, "failed_tokens_per_minute": 0}
+        self._environment = os.environ | {f"TACIT_{name.upper()}": str(value) for name, value in (usual | settings).items()}
+        self.url = f"http://127.0.0.1:{self.port}"
         self.start()
         if wait:
             self.wait_until_ready()
@@ -45,10 +45,29 @@ class Served:
                 time.sleep(0.05)
         raise AssertionError(self.kill())
 
+    def tell_to_stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def ended(self, *, within: float) -> int:
+        """Wait for the end; return the exit code."""
+        code = self.process.wait(within)
+        self._last_words()
+        return code
+
     def kill(self) -> str:
         """Kill -9; return what the process said at last."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(20)
+        return self._last_words()
+
+    def _last_words(self) -> str:
         assert self.process.stderr is not None
         with self.process.stderr as said:
             return said.read().decode()[-2000:]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.kill()
