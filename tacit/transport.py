@@ -24,7 +24,7 @@ from tacit.problems import Problem, Unreachable
 TRIES = 6
 FIRST_WAIT = 0.25
 LONGEST_WAIT = 20.0
-_AGAIN = frozenset({502, 503, 504})
+_AGAIN = frozenset({429, 502, 503, 504})  # 429: a rate; a spent budget is 409
 _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 Parameters = Mapping[str, str | int | list[str] | None]

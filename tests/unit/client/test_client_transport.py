@@ -129,11 +129,18 @@ def test_what_may_not_be_repeated_is_sent_once(client, service, reply):
 
 def test_other_refusals_are_not_tried_again(client, service):
     service.on("GET", "/v1/me", status=500, body={"code": "x"})
-    service.on("DELETE", "/v1/datasets/d", status=429, body={"code": "rate-limited"}, headers={"Retry-After": "0"})
+    service.on("DELETE", "/v1/datasets/d", status=409, body={"code": "budget-exhausted"}, headers={"Retry-After": "0"})
     for call in (client.get_me, lambda: client.delete_dataset("d")):
         with pytest.raises(Problem):
             call()
     assert len(service.seen) == 2
+
+
+def test_a_rate_is_waited_for(client, service, reply):
+    limited = reply(429, {"code": "rate-limited"}, headers={"Retry-After": "0"})
+    service.on("GET", "/v1/me", limited, limited, reply(200, {"id": "p"}))
+    assert client.get_me()["id"] == "p"
+    assert len(service.seen) == 3
 
 
 def test_patience_is_bounded(service, reply):
