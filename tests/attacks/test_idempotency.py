@@ -2,6 +2,9 @@
 
 import multiprocessing
 import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -243,14 +246,54 @@ def test_i14_a_lapsed_claim_is_taken_over_by_one_and_lost_by_its_holder(world):
         assert once.begin(world.desk, tx, callers["partner"], claim, resource_id="the-sleeper") is None
     with pytest.raises(IdempotencyInProgress):
         act(world.desk, callers, "upload", {"dataset": dataset}, claim)
-    made = act(later(world.desk, once.LEASE.total_seconds() + 1), callers, "upload", {"dataset": dataset}, claim)
-    once.abandon(world.desk, callers["partner"], claim, resource_id="the-sleeper")
-    with pytest.raises(IdempotencyInProgress), world.desk.database.write() as tx:
-        once.finish(world.desk, tx, callers["partner"], claim, {"of": "the sleeper"}, resource_id="the-sleeper")
-    with pytest.raises(IdempotencyInProgress), world.desk.database.write() as tx:
-        once.extend(world.desk, tx, callers["partner"], claim, resource_id="the-sleeper")
+    made: dict[str, object] = {}
+    _sleeper_changes_nothing_after(world, callers["partner"], claim, lambda: _taken_over(world, callers["partner"], claim))
+    execute(world.desk, "UPDATE idempotency SET lease_until = 1")
+    _sleeper_changes_nothing_after(
+        world, callers["partner"], claim, lambda: made.update(act(world.desk, callers, "upload", {"dataset": dataset}, claim))
+    )
     assert act(world.desk, callers, "upload", {"dataset": dataset}, claim) == made
     assert _count(world, "upload") == 1
+
+
+def _taken_over(world, caller, claim):
+    desk = later(world.desk, once.LEASE.total_seconds() + 1)
+    with desk.database.write() as tx:
+        assert once.begin(desk, tx, caller, claim, resource_id="the-second") is None
+
+
+def _sleeper_changes_nothing_after(world, caller, claim, taken_over):
+    taken_over()
+    before = rows(world.desk, "SELECT * FROM idempotency")
+    once.abandon(world.desk, caller, claim, resource_id="the-sleeper")
+    once.let_go(world.desk, caller, claim, resource_id="the-sleeper")
+    with pytest.raises(IdempotencyInProgress), world.desk.database.write() as tx:
+        once.finish(world.desk, tx, caller, claim, {"of": "the sleeper"}, resource_id="the-sleeper")
+    with pytest.raises(IdempotencyInProgress), world.desk.database.write() as tx:
+        once.extend(world.desk, tx, caller, claim, resource_id="the-sleeper")
+    assert rows(world.desk, "SELECT * FROM idempotency") == before
+
+
+@pytest.mark.attack("I14")
+@pytest.mark.parametrize("column", ["lease_until", "created_at"])
+def test_i14_of_many_that_find_a_lapsed_claim_or_a_key_of_yesterday_one_goes_on(world, column):
+    caller, claim, start = world.caller("partner"), Claim("k", b"x"), threading.Barrier(PROCESSES)
+    with world.desk.database.write() as tx:
+        once.begin(world.desk, tx, caller, claim, resource_id="the-first")
+    execute(world.desk, f"UPDATE idempotency SET {column} = 1")
+
+    def take(number):
+        start.wait(10)
+        try:
+            with world.desk.database.write() as tx:
+                once.begin(world.desk, tx, caller, claim, resource_id=f"number-{number}")
+                time.sleep(0.05)
+        except IdempotencyInProgress:
+            return False
+        return True
+
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        assert sorted(pool.map(take, range(PROCESSES))) == [False] * (PROCESSES - 1) + [True]
 
 
 @pytest.mark.attack("I14")

@@ -76,7 +76,8 @@ ROWS = {
     ),
     "uploads of a principal: bytes as sent, at once, unfinished files": (
         f"{_bytes(SET['daily_upload_bytes'])} in {quotas.WINDOW.total_seconds() / 3600:.0f} hours,"
-        f" {SET['uploads_per_principal']}, {SET['files_per_principal']}; `TACIT_DAILY_UPLOAD_BYTES`, `TACIT_UPLOADS_PER_PRINCIPAL`, `TACIT_FILES_PER_PRINCIPAL`"
+        f" {SET['uploads_per_principal']}, {SET['files_per_principal']}; `TACIT_DAILY_UPLOAD_BYTES`,"
+        " `TACIT_UPLOADS_PER_PRINCIPAL`, `TACIT_FILES_PER_PRINCIPAL`"
     ),
     "requests under way, writers that wait, in each process": f"{REQUESTS_AT_ONCE}, {WAITING}; beyond, 503",
     "waiting for the database; for a request's head": (
