@@ -9,6 +9,8 @@ from benchmarks import people
 from demo.running import Service
 from tacit import Client
 
+_USUAL = {"answer_deadline": "off", "rate_per_second": "1000000"}
+
 
 class Site:
     """A running service and its people."""
@@ -48,10 +50,10 @@ class Site:
 
 @contextmanager
 def site(within: Path, **settings: str) -> Iterator[Site]:
-    """Run a service in a folder of its own for the time of a block; replies do not wait for deadlines."""
+    """Run a service in a folder of its own for a block; replies do not wait for deadlines, rates are counted and never bind."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=within)))
-        service = stack.enter_context(Service(folder, answer_deadline="off", **settings))
+        service = stack.enter_context(Service(folder, **(_USUAL | settings)))
         token = service.init()
         service.start()
         yield Site(service, service.client(token))

@@ -36,7 +36,8 @@ def new_app(
     app = FastAPI(
         title="Tacit",
         version=version,
-        description="A privacy-preserving data service. Errors are problem documents (RFC 9457); `/problems` lists them.",
+        description="A privacy-preserving data service. Errors are problem documents (RFC 9457); `/problems` lists them."
+        " Replies to a token tell its rates in `RateLimit` and `RateLimit-Policy`; `Retry-After` says when to go on.",
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
