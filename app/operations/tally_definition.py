@@ -21,6 +21,12 @@ def _checked_modulus(n: str) -> PublicKey:
     return PublicKey.from_jwk({"kty": "DAJ", "alg": "PAI-GN1", "n": n}, minimum_bits=public.FLOOR_BITS)
 
 
+@functools.lru_cache(maxsize=256)
+def _check_not_smooth(key: PublicKey) -> None:
+    """Check a modulus that passes once for each process: it takes more than a second, also for a request that is sent again."""
+    public.check_not_smooth(key)
+
+
 def key_of(definition: dict[str, Any]) -> PublicKey:
     """Return the key of a stored definition."""
     return _checked_modulus(definition["public_key"]["n"])
@@ -30,7 +36,7 @@ def read_key(desk: Desk, jwk: dict[str, Any]) -> PublicKey:
     """Return a key owner's public key once it passes every check of soundness R38."""
     try:
         key = PublicKey.from_jwk(jwk, minimum_bits=desk.rules.paillier_minimum_bits)
-        public.check_not_smooth(key)
+        _check_not_smooth(key)
     except ValueError:
         bits = desk.rules.paillier_minimum_bits
         raise WeakKey(
