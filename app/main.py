@@ -28,18 +28,19 @@ from app.operations.desk import Desk, Rules
 from app.settings import Settings
 from app.store import schema
 from app.store.engine import Database
+from app.table.apart.parsers import Parsers
 
 THREADS = 100  # of operations: more than writers may wait (store/engine.py), so that reading goes on while they do
 
 
-def create_app(settings: Settings | None = None, *, clock: Clock | None = None) -> FastAPI:
-    """Return the service, ready to be served."""
+def create_app(settings: Settings | None = None, *, clock: Clock | None = None, parsers: Parsers | None = None) -> FastAPI:
+    """Return the service, ready to be served; `parsers` that are handed in stay the caller's to close."""
     from app.api.application import build
     from app.api.body_stream import UPLOADS_AT_ONCE
     from app.api.rates import Rates
 
     settings = settings or Settings()
-    desk = open_desk(settings, clock=clock or SystemClock())
+    desk = open_desk(settings, clock=clock or SystemClock(), parsers=parsers)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -47,9 +48,10 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
 
         current_default_thread_limiter().total_tokens = THREADS
         janitor.sweep(desk, alone=desk.database.embedded)
+        desk.parsers.start()
         with janitor.at_work(desk):
             yield
-        close_desk(desk)
+        close_desk(desk, parsers=parsers is None)
 
     rates = Rates.of(
         requests_per_second=settings.rate_per_second,
@@ -60,16 +62,16 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
     return build(desk, lifespan=lifespan, stalled_after=settings.stalled_upload_seconds, rates=rates, uploads_each=each)
 
 
-def open_desk(settings: Settings, *, clock: Clock) -> Desk:
+def open_desk(settings: Settings, *, clock: Clock, parsers: Parsers | None = None) -> Desk:
     """Open database and keys; `Sealed` or `Unavailable` say what to do when something is missing."""
     database = Database(settings.database(), patience=settings.database_patience_seconds)
     schema.check_revision(database)
     keyring = Keyring(read_root_key(settings))
     keychain.load(database, keyring)
-    return desk_over(settings, database, keyring, clock)
+    return desk_over(settings, database, keyring, clock, parsers=parsers)
 
 
-def desk_over(settings: Settings, database: Database, keyring: Keyring, clock: Clock) -> Desk:
+def desk_over(settings: Settings, database: Database, keyring: Keyring, clock: Clock, *, parsers: Parsers | None = None) -> Desk:
     """Lay everything on the desk."""
     spool = settings.folder / "spool" if database.embedded else Path(tempfile.gettempdir()) / f"tacit-spool-{os.getuid()}"
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -92,11 +94,14 @@ def desk_over(settings: Settings, database: Database, keyring: Keyring, clock: C
         ),
         spool_folder=spool,
         workers=ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2), thread_name_prefix="tacit-worker"),
+        parsers=parsers or Parsers(),
     )
 
 
-def close_desk(desk: Desk) -> None:
-    """Let running work end and close the database."""
+def close_desk(desk: Desk, *, parsers: bool = True) -> None:
+    """Let running work end and close the database; `parsers`: end the processes that parse, too."""
+    if parsers:
+        desk.parsers.close()
     desk.workers.shutdown(wait=True)
     desk.database.close()
 

@@ -1,7 +1,9 @@
 """A whole service for a test: real HTTP over a socket, a client for each role, a dataset to ask."""
 
+import atexit
 import base64
 import contextlib
+import functools
 import socket
 import threading
 import time
@@ -17,6 +19,7 @@ from app.main import create_app, open_desk
 from app.operations import principals
 from app.operations.desk import ROLES, Caller, Desk
 from app.settings import Settings
+from app.table.apart.parsers import Parsers
 from tacit import Client
 
 ROOT_KEY = base64.b64encode(bytes(range(32))).decode()
@@ -44,11 +47,12 @@ ROWS = b"patient_id,name,hours,income,sex\n" + b"".join(
 class World:
     """A service on loopback; `owner`, `partner`, `analyst`, … are its clients."""
 
-    def __init__(self, database_url: str, folder: Path, **settings: Any) -> None:
+    def __init__(self, database_url: str, folder: Path, *, parsers: Parsers | None = None, **settings: Any) -> None:
         usual: dict[str, Any] = {"answer_deadline": "off", "paillier_minimum_bits": 2048, "stalled_upload_seconds": 5.0}
         usual |= {"rate_per_second": 0, "failed_tokens_per_minute": 0}  # tests hammer; those of the rates set them
         self.settings = Settings(folder=folder, database_url=database_url, root_key=ROOT_KEY, **(usual | settings))
-        self.desk: Desk = open_desk(self.settings, clock=SystemClock())
+        self.parsers = parsers or _parsers()
+        self.desk: Desk = open_desk(self.settings, clock=SystemClock(), parsers=self.parsers)
         self.organisation, operator = principals.found_organisation(self.desk, name="clinic", operator="operator")
         self.tokens = {"operator": operator.reveal()}
         self.url = ""
@@ -72,7 +76,7 @@ class World:
         """Start a server on a free port; a second call starts another one over the same database."""
         listening = socket.socket()
         listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(create_app(self.settings), **serving(timeout_graceful_shutdown=2))
+        config = uvicorn.Config(create_app(self.settings, parsers=self.parsers), **serving(timeout_graceful_shutdown=2))
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
@@ -131,6 +135,14 @@ class World:
         self._stack.close()
         self.desk.workers.shutdown(wait=True)
         self.desk.database.close()
+
+
+@functools.cache
+def _parsers() -> Parsers:
+    """Return the parse processes of all worlds of a run: they keep nothing of an upload."""
+    made = Parsers()
+    atexit.register(made.close)
+    return made
 
 
 @contextlib.contextmanager

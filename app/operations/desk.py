@@ -16,6 +16,7 @@ from app.crypto.signing import Signer
 from app.noise.sampler import Sampler
 from app.operations.receiving import Receiving
 from app.store.engine import Database
+from app.table.apart.parsers import Parsers
 
 OPERATOR, OWNER, PARTNER, ANALYST, SERVICE, AUDITOR = "operator", "owner", "partner", "analyst", "service", "auditor"
 ROLES = (OPERATOR, OWNER, PARTNER, ANALYST, SERVICE, AUDITOR)
@@ -49,6 +50,7 @@ class Desk:
     spool_folder: Path
     workers: Executor  # seals row groups, computes answers
     receiving: Receiving = field(default_factory=Receiving)
+    parsers: Parsers = field(default_factory=Parsers)  # reads what was sent, in processes apart
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ Promises
 
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +33,6 @@ from app.operations.once import Claim
 from app.store import datasets, tables
 from app.store.engine import Transaction
 from app.table.limits import Limits
-from app.table.reader import read
 from app.table.rejects import Rejects
 from app.table.rows import Rows
 from app.table.spool import Spool
@@ -135,16 +135,17 @@ def _receive(desk: Desk, caller: Caller, intake: _Intake, *, body: Body, form: F
     most_rejected = None if received.rejects is None else received.rejects.most
     waiting: deque[Future[protect.SealedGroup]] = deque()
     plan = protect.Protection.of(desk, intake.dataset, upload_id=intake.upload_id, kek_id=intake.kek_id, keys=intake.keys)
-    for ordinal, rows in enumerate(_row_groups(desk, intake, received.rejects, body=body, form=form)):
-        waiting.append(desk.workers.submit(plan.row_group, rows, ordinal=ordinal, most_rejected=most_rejected))
-        if len(waiting) >= AHEAD:
-            _keep(desk, caller, intake, received, waiting.popleft().result(), claim)
+    with closing(_row_groups(desk, intake, received.rejects, body=body, form=form)) as groups:
+        for ordinal, rows in enumerate(groups):
+            waiting.append(desk.workers.submit(plan.row_group, rows, ordinal=ordinal, most_rejected=most_rejected))
+            if len(waiting) >= AHEAD:
+                _keep(desk, caller, intake, received, waiting.popleft().result(), claim)
     while waiting:
         _keep(desk, caller, intake, received, waiting.popleft().result(), claim)
     return received
 
 
-def _row_groups(desk: Desk, intake: _Intake, rejects: Rejects | None, *, body: Body, form: Form) -> Iterator[Rows]:
+def _row_groups(desk: Desk, intake: _Intake, rejects: Rejects | None, *, body: Body, form: Form) -> Generator[Rows]:
     """Give typed row groups; Parquet, whose footer comes last, waits sealed in the spool."""
     schema, _ = definition(intake.dataset)
     most = intake.dataset.max_rows + (0 if rejects is None else rejects.most)
@@ -159,9 +160,9 @@ def _row_groups(desk: Desk, intake: _Intake, rejects: Rejects | None, *, body: B
     }
     if form.media_type == "application/vnd.apache.parquet":
         with Spool.of(body, folder=desk.spool_folder, limit=desk.rules.max_upload_bytes) as spool:
-            yield from read(spool, **options)
+            yield from desk.parsers.read(spool, **options)
         return
-    yield from read(body, **options)
+    yield from desk.parsers.read(body, **options)
 
 
 def _keep(

@@ -60,6 +60,10 @@ class Rejects(Faults):
             self.add(fault.rule, row=fault.row, column=fault.column)
         self.raise_if_any()
 
+    def since(self, count: int) -> list[Fault]:
+        """Return the faults that were noted after the first `count`."""
+        return self._found[count:]
+
     def ends(self, rule: str, *, row: int) -> None:
         """Refuse the whole upload for what ends the file."""
         raise RowsRefused("The file cannot be cut into rows beyond this place; nothing was kept.", faults=[Fault(rule, row=row)])

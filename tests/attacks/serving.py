@@ -1,4 +1,4 @@
-"""`python -m app serve` as a process of its own over a world's database: killed, starved, told to stop, started again on its port."""
+"""`python -m app serve` as a process of its own over a world's database: killed, starved, stopped, started again on its port."""
 
 import os
 import signal
