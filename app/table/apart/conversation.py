@@ -29,7 +29,7 @@ from app.table.rejects import Rejects
 from app.table.rows import Rows
 from app.table.source import Readable
 
-_PIECE: Final = 1 << 20
+_PIECE: Final = 1 << 18  # a source may wait until it is full
 _PATIENCE: Final = 10.0  # seconds for a dead child's status
 _UNREADABLE: Final = [Fault("unreadable")]
 MEMORY, TIME = "memory", "time"
