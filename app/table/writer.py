@@ -3,8 +3,8 @@
 Invariants
 - CSV: a cell of text or base64 that begins with `=`, `+`, `-`, `@` (full-width ones too), tab, carriage return or line feed gets
   an apostrophe before it (threat I13); so does one that begins with apostrophes and then such a sign. Who takes one apostrophe
-  away from each cell that begins so has what was stored. Null is an empty unquoted field, empty text is `""`. Numbers are numbers,
-  also where a field is text and bears `NUMBER` in its metadata.
+  away from each cell that begins so has what was stored. Null is an empty unquoted field, empty text is `""`. Numbers are
+  numbers, also where a field is text and bears `NUMBER` in its metadata.
 - JSON Lines: one object a row, exact decimals as strings, bytes as base64.
 - Parquet: one row group a batch, zstd.
 """

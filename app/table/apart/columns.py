@@ -34,7 +34,7 @@ _CALENDAR: Final = (ColumnType.DATE, ColumnType.DATETIME)
 
 def encode(batch: Any, numbers: Any) -> Iterator[Any]:
     """Give the pieces of a row group's payload."""
-    buffers = [_whole(numbers).buffers()[1]]
+    buffers = [_trimmed(_whole(numbers))[1]]
     for column in batch.columns:
         buffers += _trimmed(_whole(column))
     lengths = [_ABSENT if one is None else len(one) for one in buffers]
