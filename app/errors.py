@@ -9,7 +9,10 @@
     │   ├── Conflict                  the state of things forbids it
     │   │   ├── NameTaken  SchemaFrozen  VersionNotAnswerable  BudgetExhausted
     │   │   ├── IdempotencyConflict  IdempotencyInProgress  SecretAlreadyShown
+    │   │   ├── WrongOffset  Cancelled
     │   │   └── AlreadyContributed  DuplicateCiphertext  TallyClosed  TallyNotReady
+    │   ├── FileBusy                  another request is sending to the file
+    │   ├── ChecksumMismatch          a piece of a file arrived changed
     │   ├── PreconditionFailed        If-Match named another version
     │   ├── TooLarge                  over a stated limit
     │   ├── UnsupportedType           a media type or encoding we do not read
@@ -141,6 +144,18 @@ class SecretAlreadyShown(Conflict):
     code = "secret-already-shown"
 
 
+class WrongOffset(Conflict):
+    """The piece does not begin where the file ends so far."""
+
+    code = "wrong-offset"
+
+
+class Cancelled(Conflict):
+    """Whoever asked for it took it back."""
+
+    code = "cancelled"
+
+
 class AlreadyContributed(Conflict):
     """One contribution per contributor, unless it replaces its own receipt (soundness R40)."""
 
@@ -163,6 +178,18 @@ class TallyNotReady(Conflict):
     """The tally is open still, or has too few contributions."""
 
     code = "tally-not-ready"
+
+
+class FileBusy(Refused):
+    """Another request is sending to the file, or seems to."""
+
+    code = "file-busy"
+
+
+class ChecksumMismatch(Refused):
+    """A piece of a file is not the one that its checksum promised; nothing of it counts."""
+
+    code = "checksum-mismatch"
 
 
 class PreconditionFailed(Refused):

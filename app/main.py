@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -44,12 +45,13 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        from app.operations import janitor
+        from app.operations import files, janitor
 
         current_default_thread_limiter().total_tokens = THREADS
         janitor.sweep(desk, alone=desk.database.embedded)
+        files.sweep(desk, alone=desk.database.embedded)
         desk.parsers.start()
-        with janitor.at_work(desk):
+        with janitor.at_work(desk, also=lambda: files.sweep(desk, alone=False)):
             yield
         close_desk(desk, parsers=parsers is None)
 
@@ -91,6 +93,7 @@ def desk_over(settings: Settings, database: Database, keyring: Keyring, clock: C
             daily_upload_bytes=settings.daily_upload_bytes,
             uploads_per_principal=settings.uploads_per_principal,
             files_per_principal=settings.files_per_principal,
+            file_kept=timedelta(hours=settings.file_hours),
         ),
         spool_folder=spool,
         workers=ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2), thread_name_prefix="tacit-worker"),

@@ -30,6 +30,7 @@ class Settings(BaseSettings):
     answers: Literal["shared", "private"] = "shared"  # private: a second analyst pays the stored answer from the allowance (R18)
     noise: Literal["opendp", "diffprivlib"] = "opendp"
     paillier_minimum_bits: int = Field(default=3072, ge=2048, le=8192)
+    file_hours: float = Field(default=24.0, gt=0)  # how long a file that is sent piece by piece waits for its next byte
     stalled_upload_seconds: float = 60.0  # a body that sends nothing for so long is given up
     database_patience_seconds: float = Field(default=10.0, gt=0)  # a writer waits so long for its turn, then it is 503
     stop_seconds: int = Field(default=30, ge=1)  # what runs at SIGTERM may take so long, then it is cut

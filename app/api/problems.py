@@ -90,6 +90,8 @@ TABLE: Mapping[type[e.TacitError], Row] = {
     e.IdempotencyConflict: Row(409, "The idempotency key was used otherwise", "Use a new Idempotency-Key for a new request."),
     e.IdempotencyInProgress: Row(409, "The first request is still running", _RETRY),
     e.SecretAlreadyShown: Row(409, "The secret was shown once", "It is not kept. Revoke it and make another."),
+    e.WrongOffset: Row(409, "Not where the file ends", "Ask for the offset with HEAD and go on from there."),
+    e.Cancelled: Row(409, "It was cancelled", "Nothing of it was kept. Begin anew if it was not meant."),
     e.AlreadyContributed: Row(
         409, "Already contributed", "Name the receipt of your earlier contribution in `replaces` to replace it."
     ),
@@ -118,7 +120,11 @@ TABLE: Mapping[type[e.TacitError], Row] = {
     e.BadSignature: Row(
         422, "The signature does not verify", "Sign exactly the bytes that the documentation names, with the key that is named."
     ),
+    e.FileBusy: Row(
+        423, "Another request is sending", "Wait until it ends, or a moment if its connection broke; then ask for the offset."
+    ),
     e.RateLimited: Row(429, "Too many requests", _RETRY),
+    e.ChecksumMismatch: Row(460, "The piece arrived changed", "Send it again from the same offset: nothing of it was kept."),
     Internal: Row(
         500,
         "A defect of the service",

@@ -34,6 +34,11 @@ def data_key(*, organisation: str, dataset: str, upload: str, row_group: int, ge
     return context("tacit/dek/1", organisation, dataset, upload, row_group, generation, data_key_id)
 
 
+def file_key(*, organisation: str, dataset: str, file: str, data_key_id: str) -> bytes:
+    """Return the context of the wrapped data key of a file on its way in; `wrapping` adds the KEK id as the last field."""
+    return context("tacit/file-key/1", organisation, dataset, file, data_key_id)
+
+
 def spool_frame(*, file_id: str, part: int, frame: int, last: bool) -> bytes:
-    """Return the context of one frame of a spooled file: a stream without its last frame does not open."""
+    """Return the context of one frame of a spooled file or a file on its way in: without its last frame it does not open."""
     return context("tacit/spool/1", file_id, part, frame, int(last))

@@ -1,6 +1,6 @@
 """A body on its way in, and how much of it came: what a quota counts is bytes as they were sent."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 _PIECE = 1 << 16
 
@@ -15,6 +15,21 @@ class Body(Protocol):
     def digest(self) -> bytes:
         """Read what is left and return the SHA-256 of everything that was sent."""
         ...
+
+
+@runtime_checkable
+class Counted(Body, Protocol):
+    """A body that knows how many bytes were sent."""
+
+    @property
+    def sent(self) -> int:
+        """Return the number of bytes, complete once `digest` returned."""
+        ...
+
+
+def counted(body: Body) -> Counted:
+    """Return the body if it counts already (a file that came before), else count it."""
+    return body if isinstance(body, Counted) else Arriving(body)
 
 
 class Arriving:

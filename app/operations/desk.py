@@ -6,7 +6,7 @@
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class Rules:
     daily_upload_bytes: int = 0  # quotas of one principal; 0: none (operations/quotas.py)
     uploads_per_principal: int = 0
     files_per_principal: int = 0
+    file_kept: timedelta = timedelta(hours=24)  # after the last byte of a file that is sent piece by piece
 
 
 @dataclass(frozen=True, slots=True)

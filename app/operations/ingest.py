@@ -24,7 +24,8 @@ from app.clock import new_id
 from app.deidentification.apply import TechniqueKeys
 from app.errors import Conflict, IdempotencyConflict, TooLarge
 from app.operations import access, audit, janitor, keychain, manifest, once, protect, quotas, receipt
-from app.operations.arriving import Arriving, Body
+from app.operations.arriving import Body, Counted, counted
+from app.operations.attempt import Attempt, check, holds
 from app.operations.authority import restamp, stamp
 from app.operations.datasets import definition
 from app.operations.desk import OWNER, PARTNER, Caller, Desk
@@ -35,6 +36,7 @@ from app.store.engine import Transaction
 from app.table.limits import Limits
 from app.table.rejects import Rejects
 from app.table.rows import Rows
+from app.table.source import Seekable
 from app.table.spool import Spool
 
 __all__ = ["Body", "Form", "upload"]
@@ -51,6 +53,7 @@ class _Intake:
     keys: TechniqueKeys
     kek_id: str
     rows_before: int  # in the version that its rows join
+    attempt: Attempt | None
 
 
 @dataclass(slots=True)
@@ -74,10 +77,12 @@ class _Received:
             self.nulls[name] = self.nulls.get(name, 0) + count
 
 
-def upload(desk: Desk, caller: Caller, dataset_id: str, *, body: Body, form: Form, claim: Claim | None) -> dict[str, Any]:
+def upload(
+    desk: Desk, caller: Caller, dataset_id: str, *, body: Body, form: Form, claim: Claim | None, attempt: Attempt | None = None
+) -> dict[str, Any]:
     """Receive one file into the dataset; return the upload with its signed receipt."""
     access.require_role(caller, OWNER, PARTNER)
-    intake, kept = _begin(desk, caller, dataset_id, form=form, claim=claim)
+    intake, kept = _begin(desk, caller, dataset_id, form=form, claim=claim, attempt=attempt)
     if kept is not None:
         # A promised digest was compared already, so a replay is answered before the body is read (soundness R32).
         if form.declared_digest is None and body.digest().hex() != kept["digest"]:
@@ -85,31 +90,33 @@ def upload(desk: Desk, caller: Caller, dataset_id: str, *, body: Body, form: For
         return _reply_of(kept)
     assert intake is not None  # noqa: S101  one of the two is there
     desk.receiving.take(intake.upload_id, once.place(desk, caller, claim))
-    body = Arriving(body)
+    source = counted(body)
     try:
-        received = _receive(desk, caller, intake, body=body, form=form, claim=claim)
-        digest = body.digest()
-        return _finish(desk, caller, intake, received, form=form, digest=digest, sent=body.sent, claim=claim)
+        received = _receive(desk, caller, intake, body=source, form=form, claim=claim)
+        digest = source.digest()
+        return _finish(desk, caller, intake, received, form=form, digest=digest, sent=source.sent, claim=claim)
     except BaseException:
-        _leave_no_trace(desk, caller, intake.upload_id, claim)
+        _leave_no_trace(desk, caller, intake, claim)
         raise
     finally:
         desk.receiving.let_go(intake.upload_id)
 
 
 def _begin(
-    desk: Desk, caller: Caller, dataset_id: str, *, form: Form, claim: Claim | None
+    desk: Desk, caller: Caller, dataset_id: str, *, form: Form, claim: Claim | None, attempt: Attempt | None
 ) -> tuple[_Intake | None, dict[str, Any] | None]:
     """Check the right, claim the key and open the upload; or return what was kept under the key."""
-    upload_id = new_id()
+    upload_id = new_id() if attempt is None else attempt.upload_id
     with desk.database.write() as tx:
+        check(attempt, tx)
         row = access.dataset(desk, tx, caller, dataset_id, access.UPLOAD)
         kept = None if claim is None else once.begin(desk, tx, caller, claim, resource_id=upload_id)
         if kept is not None:
             if form.declared_digest is not None and form.declared_digest.hex() != kept["digest"]:
                 raise IdempotencyConflict("This Idempotency-Key was used with another file; use a new key.")
             return None, kept
-        quotas.check(desk, tx, caller)
+        if attempt is None:  # a file was counted when it began to come
+            quotas.check(desk, tx, caller)
         head = datasets.head(tx, row.id)
         before = 0 if head is None else manifest.believed_head(desk, row, head).rows
         now = desk.clock.now()
@@ -126,10 +133,10 @@ def _begin(
             )
         )
         kek_id = keychain.newest_kek(desk, tx, row.organisation_id)
-    return _Intake(upload_id, row, protect.technique_keys(desk, row), kek_id, before), None
+    return _Intake(upload_id, row, protect.technique_keys(desk, row), kek_id, before, attempt), None
 
 
-def _receive(desk: Desk, caller: Caller, intake: _Intake, *, body: Body, form: Form, claim: Claim | None) -> _Received:
+def _receive(desk: Desk, caller: Caller, intake: _Intake, *, body: Counted, form: Form, claim: Claim | None) -> _Received:
     """Parse, protect, seal and store row group by row group; parsing, two sealers and the database overlap."""
     received = _Received(form.rejects())
     most_rejected = None if received.rejects is None else received.rejects.most
@@ -158,7 +165,7 @@ def _row_groups(desk: Desk, intake: _Intake, rejects: Rejects | None, *, body: B
         "delimiter": form.delimiter,
         "rejects": rejects,
     }
-    if form.media_type == "application/vnd.apache.parquet":
+    if form.media_type == "application/vnd.apache.parquet" and not isinstance(body, Seekable):
         with Spool.of(body, folder=desk.spool_folder, limit=desk.rules.max_upload_bytes) as spool:
             yield from desk.parsers.read(spool, **options)
         return
@@ -191,6 +198,7 @@ def _keep(
 
 
 def _extend(desk: Desk, tx: Transaction, caller: Caller, intake: _Intake, claim: Claim | None) -> None:
+    check(intake.attempt, tx)
     if not datasets.extend_lease(tx, intake.upload_id, desk.clock.now() + once.LEASE):
         raise Conflict("The upload was cancelled or given up meanwhile; send it again.")
     once.extend(desk, tx, caller, claim, resource_id=intake.upload_id)
@@ -224,6 +232,7 @@ def _finish(
     )
     reply = receipt.reply(desk, caller, intake.dataset, outcome, digest=digest, mac=mac)
     with desk.database.write() as tx:
+        check(intake.attempt, tx)
         datasets.hold(tx, intake.dataset.id)
         row = access.dataset(desk, tx, caller, intake.dataset.id, access.UPLOAD)
         if (row.schema, row.policy, row.privacy_unit) != (
@@ -273,12 +282,14 @@ def _reply_of(kept: dict[str, Any]) -> dict[str, Any]:
     return reply
 
 
-def _leave_no_trace(desk: Desk, caller: Caller, upload_id: str, claim: Claim | None) -> None:
+def _leave_no_trace(desk: Desk, caller: Caller, intake: _Intake, claim: Claim | None) -> None:
     """Remove rows and claim of a refused upload; what cannot be removed now the sweep removes after the lease."""
     with desk.database.write() as tx:
-        found = datasets.hold_receiving(tx, upload_id)
+        if not holds(intake.attempt, tx):
+            return  # the rows are another try's by now
+        found = datasets.hold_receiving(tx, intake.upload_id)
         if found is None:
             return
         found.state = datasets.GIVEN_UP
-    janitor.clear(desk, upload_id)
-    once.abandon(desk, caller, claim, resource_id=upload_id)
+    janitor.clear(desk, intake.upload_id)
+    once.abandon(desk, caller, claim, resource_id=intake.upload_id)

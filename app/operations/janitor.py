@@ -63,10 +63,10 @@ def renew(desk: Desk) -> None:
 
 
 @contextmanager
-def at_work(desk: Desk) -> Iterator[None]:
-    """Beat and sweep in threads of their own for the time of a block: a long sweep must not stop the heart."""
+def at_work(desk: Desk, *, also: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Beat and sweep in threads of their own for the time of a block: a long sweep must not stop the heart. `also` sweeps too."""
     stop = threading.Event()
-    tasks = (("heart", BEAT, lambda: renew(desk)), ("janitor", SWEEP_EVERY, lambda: sweep(desk, alone=False)))
+    tasks = (("heart", BEAT, lambda: renew(desk)), ("janitor", SWEEP_EVERY, lambda: (sweep(desk, alone=False), also())))
     threads = [
         threading.Thread(target=_every, args=(seconds, act, stop), name=f"tacit-{name}", daemon=True)
         for name, seconds, act in tasks

@@ -58,6 +58,15 @@ def authenticate(desk: Desk, bearer: str) -> Caller:
     )
 
 
+def acting(desk: Desk, principal_id: str) -> Caller:
+    """Return a principal as the caller of what it asked for earlier; `Forbidden` once it is disabled."""
+    with desk.database.read() as tx:
+        row = grants.principal(tx, principal_id)
+    if row is None or believe(desk, row).disabled:
+        raise Forbidden("Who asked for this may no longer call.")
+    return Caller(row.id, row.organisation_id, row.name, row.role, frozenset(), row.may_create_populations)
+
+
 def get_me(desk: Desk, caller: Caller) -> dict[str, Any]:
     """Return the caller as the service knows it, and what it was granted."""
     with desk.database.read() as tx:

@@ -33,7 +33,7 @@ def test_codes_are_unique_kebab_words():
 
 
 def test_statuses_are_those_of_the_threat_model():
-    allowed = {400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 422, 429, 500, 503}
+    allowed = {400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 422, 423, 429, 460, 500, 503}
     assert {row.status for row in problems.TABLE.values()} <= allowed
     assert [kind for kind, row in problems.TABLE.items() if row.status == 500] == [problems.Internal]
     assert [kind for kind, row in problems.TABLE.items() if row.status == 429] == [errors.RateLimited]

@@ -25,10 +25,12 @@ CHUNK = {
     "data_key_id": "k",
 }
 DATA_KEY = {"organisation": "o", "dataset": "d", "upload": "u", "row_group": 1, "generation": 2, "data_key_id": "k"}
+FILE_KEY = {"organisation": "o", "dataset": "d", "file": "f", "data_key_id": "k"}
 SPOOL = {"file_id": "f", "part": 1, "frame": 2, "last": False}
 FORMS = {
     "chunk": (contexts.chunk, CHUNK),
     "data_key": (contexts.data_key, DATA_KEY),
+    "file_key": (contexts.file_key, FILE_KEY),
     "spool_frame": (contexts.spool_frame, SPOOL),
 }
 
