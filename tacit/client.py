@@ -140,17 +140,27 @@ class Client(Caller):
         encoding: str | None = None,
         mode: str | None = None,
         on_error: str | None = None,
+        max_rejected: int | None = None,
         null: Sequence[str] | None = None,
         delimiter: str | None = None,
         progress: Progress | None = None,
         idempotency_key: str | None = None,
     ) -> Document:
-        """Send a path, bytes, a binary file, a pandas DataFrame or a pyarrow Table; return the report with its signed receipt."""
+        """Send a path, bytes, a binary file, a pandas DataFrame or a pyarrow Table; return the report with its signed receipt.
+
+        `on_error="skip"` leaves out rows at fault, at most `max_rejected`; `mode="replace"` takes the place of all earlier rows.
+        """
         body = payload(source, media_type=media_type, encoding=encoding)
         call = Call(
             method="POST",
             path=path("/v1/datasets", dataset, "uploads"),
-            params={"mode": mode, "on_error": on_error, "null": list(null) if null else None, "delimiter": delimiter},
+            params={
+                "mode": mode,
+                "on_error": on_error,
+                "max_rejected": max_rejected,
+                "null": list(null) if null else None,
+                "delimiter": delimiter,
+            },
             headers=body.headers(),
             key=idempotency_key or new_key(),
             repeatable=body.rewinds,
@@ -165,6 +175,14 @@ class Client(Caller):
     def get_upload(self, dataset: str, upload: str) -> Document:
         """Return an upload's state, per-column report and receipt."""
         return self._get(path("/v1/datasets", dataset, "uploads", upload))
+
+    def get_rejected(self, dataset: str, upload: str) -> Document:
+        """Return row, column and rule of everything that was left out of an upload."""
+        return self._get(path("/v1/datasets", dataset, "uploads", upload, "rejected"))
+
+    def cancel_upload(self, dataset: str, upload: str) -> None:
+        """Give up an upload that is still coming in."""
+        self._delete(path("/v1/datasets", dataset, "uploads", upload))
 
     def export_rows(
         self,

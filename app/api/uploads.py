@@ -1,34 +1,26 @@
 """Uploads: `/v1/datasets/{dataset}/uploads`, the raw file as the body, streamed."""
 
+import csv
+import io
+import json
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
-from app.api.body_stream import BodyReader, content_digest
+from app.api.body_stream import BodyReader
 from app.api.dependencies import CallerHere, ClaimHere, Cursor, DeskHere, Limit, PumpHere
 from app.api.limits import terms
-from app.api.openapi import raw_body
 from app.api.problems import RequestTimeout
 from app.api.routes import EdgeRoute
+from app.api.upload_form import FILE_BODY, FormHere
 from app.errors import Conflict, Malformed, RowsRefused, TooLarge, UnsupportedType
 from app.operations import ingest, uploads
-from app.table.rejects import MOST, USUAL
 
 router = APIRouter(route_class=EdgeRoute, prefix="/v1/datasets/{dataset}/uploads", tags=["uploads"])
-MEDIA_TYPES = {"text/csv", "application/x-ndjson", "application/json", "application/vnd.apache.parquet"}
-ENCODINGS = {"gzip", "zstd"}
-_BODY = raw_body(
-    {
-        "text/csv": "patient_id,hours,sex\nP-1001,36,F\n",
-        "application/x-ndjson": '{"patient_id": "P-1001", "hours": 36, "sex": "F"}\n',
-        "application/json": '[{"patient_id": "P-1001", "hours": 36, "sex": "F"}]',
-        "application/vnd.apache.parquet": "",
-    },
-    description="The file itself. Content-Encoding may be gzip or zstd; Content-Digest (RFC 9530, sha-256) is checked.",
-)
+_REPORT = {200: {"content": {"text/csv": {"example": "row,column,rule\n7,hours,not-an-integer\n"}}}}
 
 
-@router.post("", status_code=201, openapi_extra=_BODY)
+@router.post("", status_code=201, openapi_extra=FILE_BODY)
 @terms(raises=(RowsRefused, Malformed, TooLarge, UnsupportedType, Conflict, RequestTimeout))
 async def upload(
     request: Request,
@@ -38,26 +30,13 @@ async def upload(
     claim: ClaimHere,
     pump: PumpHere,
     dataset: str,
-    on_error: Annotated[Literal["refuse", "skip"], Query(description="All or nothing, or leave out rows at fault.")] = "refuse",
-    max_rejected: Annotated[int, Query(ge=0, le=MOST, description="With skip: rows left out at most.")] = USUAL,
-    mode: Annotated[Literal["append"], Query(description="The rows join those of earlier uploads.")] = "append",
-    null: Annotated[list[str], Query(max_length=16, description="Texts that mean null.")] = [],  # noqa: B006  FastAPI's way
-    delimiter: Annotated[str | None, Query(min_length=1, max_length=1, description="Of CSV; a comma unless stated.")] = None,
+    form: FormHere,
 ) -> dict[str, Any]:
     """Receive a file: the whole of it is kept as the policy says, or nothing; the reply holds a signed receipt.
 
-    With `on_error=skip`, rows that break a rule by themselves are left out and listed.
+    With `on_error=skip`, rows that break a rule by themselves are left out and listed; with `mode=replace`, the file takes the
+    place of all earlier rows at once.
     """
-    del mode  # one value in this version; another is refused by its declaration
-    form = ingest.Form(
-        media_type=_media_type(request),
-        content_encoding=_encoding(request),
-        null_markers=tuple(null),
-        delimiter=delimiter,
-        declared_digest=content_digest(request),
-        on_error=on_error,
-        max_rejected=max_rejected,
-    )
 
     def work(body: BodyReader) -> dict[str, Any]:
         return ingest.upload(desk, caller, dataset, body=body, form=form, claim=claim)
@@ -79,17 +58,34 @@ def get_upload(desk: DeskHere, caller: CallerHere, dataset: str, upload: str) ->
     return uploads.get_upload(desk, caller, dataset, upload)
 
 
-def _media_type(request: Request) -> str:
-    stated = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if stated not in MEDIA_TYPES:
-        raise UnsupportedType("Send text/csv, application/x-ndjson, application/json or application/vnd.apache.parquet.")
-    return stated
+@router.delete("/{upload}", status_code=204)
+@terms(raises=(Conflict,))
+def cancel_upload(desk: DeskHere, caller: CallerHere, dataset: str, upload: str) -> None:
+    """Give up an upload that is still coming in; nothing of it stays. What is ready stays."""
+    uploads.cancel_upload(desk, caller, dataset, upload)
 
 
-def _encoding(request: Request) -> str | None:
-    stated = request.headers.get("content-encoding", "identity").strip().lower()
-    if stated == "identity":
-        return None
-    if stated not in ENCODINGS:
-        raise UnsupportedType("Content-Encoding is gzip or zstd, or none.")
-    return stated
+@router.get("/{upload}/rejected", responses=_REPORT)  # type: ignore[arg-type]  # FastAPI's own annotation is narrower
+@terms(raises=(Conflict,))
+def get_rejected(
+    desk: DeskHere,
+    caller: CallerHere,
+    dataset: str,
+    upload: str,
+    format: Annotated[Literal["json", "csv"] | None, Query(description="Instead of Accept.")] = None,  # noqa: A002  the public name
+    accept: Annotated[str, Header(description="`text/csv` for a table.")] = "application/json",
+) -> Response:
+    """Return row, column and rule of everything that was left out of an upload, never a value; as JSON or CSV."""
+    found = uploads.get_rejected(desk, caller, dataset, upload)
+    if format == "csv" or (format is None and accept.partition(";")[0].strip().lower() == "text/csv"):
+        return Response(_as_csv(found["rejected"]), media_type="text/csv; charset=utf-8")
+    return Response(json.dumps(found), media_type="application/json")
+
+
+def _as_csv(places: list[dict[str, Any]]) -> str:
+    """Write places as a table; names of columns begin with a letter, so no spreadsheet takes one for a formula."""
+    sink = io.StringIO(newline="")
+    writer = csv.DictWriter(sink, ["row", "column", "rule"], restval="")
+    writer.writeheader()
+    writer.writerows(places)
+    return sink.getvalue()

@@ -87,7 +87,7 @@ def _reply(desk: Desk, row: tables.File) -> dict[str, Any] | None:
     """Return the reply of the upload that the file has become, also where a try died before it could say so; else None."""
     with desk.database.read() as tx:
         found = datasets.upload(tx, row.dataset_id, row.upload_id)
-    if found is None or found.state != "ready" or found.reply is None:
+    if found is None or found.reply is None:  # a reply is kept by the last transaction, whatever has replaced the rows since
         return None
     with desk.database.write() as tx:
         files.change(tx, row.id, row.lease_id or "", **_ended(desk, files.READY))

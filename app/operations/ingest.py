@@ -7,6 +7,7 @@ Promises
 - The whole upload or nothing: readers see only what the head names, which changes in the last transaction (threat I15).
 - What was refused leaves no trace; what was acknowledged is on the disk (promise 5).
 - Nothing unsealed touches the disk, and memory holds a few row groups whatever the size.
+- With `mode=replace` the head names the new upload alone from that transaction on; readers of the version before keep reading it.
 - The same Idempotency-Key with the same bytes gives the same receipt and no new rows; other bytes are refused (threat I14).
 - Rows are left out only where the client asked for it, by rules that a row breaks by itself (soundness R5); the reply, the report
   and the signed receipt say how many and which.
@@ -17,19 +18,19 @@ from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.clock import new_id
 from app.deidentification.apply import TechniqueKeys
 from app.errors import Conflict, IdempotencyConflict, TooLarge
-from app.operations import access, audit, janitor, keychain, manifest, once, protect, quotas, receipt
+from app.operations import access, audit, janitor, keychain, manifest, once, protect, quotas, receipt, replaced
 from app.operations.arriving import Body, Counted, counted
 from app.operations.attempt import Attempt, check, holds
 from app.operations.authority import restamp, stamp
 from app.operations.datasets import definition
 from app.operations.desk import OWNER, PARTNER, Caller, Desk
-from app.operations.form import Form
+from app.operations.form import Form, Mode
 from app.operations.once import Claim
 from app.store import datasets, tables
 from app.store.engine import Transaction
@@ -118,7 +119,7 @@ def _begin(
         if attempt is None:  # a file was counted when it began to come
             quotas.check(desk, tx, caller)
         head = datasets.head(tx, row.id)
-        before = 0 if head is None else manifest.believed_head(desk, row, head).rows
+        before = 0 if head is None or form.mode == "replace" else manifest.believed_head(desk, row, head).rows
         now = desk.clock.now()
         tx.add(
             tables.Upload(
@@ -126,6 +127,7 @@ def _begin(
                 dataset_id=row.id,
                 principal_id=caller.id,
                 state="receiving",
+                mode=form.mode,
                 generation=1,
                 rows=0,
                 lease_until=now + once.LEASE,
@@ -242,12 +244,12 @@ def _finish(
         ):
             raise Conflict("The dataset's definition changed while the upload came in; send it again.")
         entry = manifest.HeadUpload(upload=intake.upload_id, generation=1, manifest_mac=mac.hex(), rows=received.rows)
-        _move_head(desk, tx, row, entry)
+        _move_head(desk, tx, row, entry, mode=form.mode)
         found = datasets.hold_receiving(tx, intake.upload_id)
         if found is None:
             raise Conflict("The upload was cancelled or given up meanwhile; send it again.")
         found.state, found.rows, found.finished_at = "ready", received.rows, now
-        found.mode, found.sent_bytes = form.mode, sent
+        found.sent_bytes = sent
         found.manifest, found.manifest_mac, found.reply = blob, mac, json.dumps(reply)
         found.rejected = outcome.report()
         if not row.frozen:
@@ -258,8 +260,8 @@ def _finish(
     return reply
 
 
-def _move_head(desk: Desk, tx: Transaction, row: tables.Dataset, entry: manifest.HeadUpload) -> None:
-    """Name the upload in the dataset's head."""
+def _move_head(desk: Desk, tx: Transaction, row: tables.Dataset, entry: manifest.HeadUpload, *, mode: Mode) -> None:
+    """Name the upload in the dataset's head: beside the earlier ones, or instead of them."""
     head = datasets.head(tx, row.id)
     if head is None:
         head = tables.Head(
@@ -269,12 +271,16 @@ def _move_head(desk: Desk, tx: Transaction, row: tables.Dataset, entry: manifest
         content = manifest.HeadContent(uploads=())
     else:
         content = manifest.believed_head(desk, row, head)
-    if content.rows + entry.rows > row.max_rows:
+    earlier = content.uploads if mode == "append" else ()
+    content = replace(content, uploads=(*earlier, entry))
+    if content.rows > row.max_rows:
         raise TooLarge("The dataset would hold more rows than its max_rows; the owner can raise it.")
-    head.content = manifest.HeadContent(uploads=(*content.uploads, entry)).to_text()
+    head.content = content.to_text()
     head.epoch, head.data_version = head.epoch + 1, new_id()
     head.version += 1
     stamp(desk, head)
+    if mode == "replace":
+        replaced.mark(desk, tx, row.id, but=entry.upload)
 
 
 def _reply_of(kept: dict[str, Any]) -> dict[str, Any]:
@@ -288,8 +294,7 @@ def _leave_no_trace(desk: Desk, caller: Caller, intake: _Intake, claim: Claim | 
         if not holds(intake.attempt, tx):
             return  # the rows are another try's by now
         found = datasets.hold_receiving(tx, intake.upload_id)
-        if found is None:
-            return
-        found.state = datasets.GIVEN_UP
+        if found is not None:  # else it was cancelled, or given up: the claim goes all the same
+            found.state = datasets.GIVEN_UP
     janitor.clear(desk, intake.upload_id)
     once.abandon(desk, caller, claim, resource_id=intake.upload_id)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from app.errors import TacitError
-from app.operations import once
+from app.operations import once, replaced
 from app.operations.desk import Desk
 from app.store import datasets, keys, populations
 
@@ -27,7 +27,7 @@ _LOG = logging.getLogger("app.janitor")
 
 
 def sweep(desk: Desk, *, alone: bool) -> int:
-    """Remove uploads that will never finish, and old replies; `alone` means that no other process can be receiving."""
+    """Remove uploads that will never finish, rows replaced a while ago, and old replies; `alone`: nobody else can receive."""
     now = desk.clock.now()
     with desk.database.write() as tx:
         once.forget_old(desk, tx, alone=alone)
@@ -36,6 +36,7 @@ def sweep(desk: Desk, *, alone: bool) -> int:
         gone = datasets.give_up_abandoned(tx, silent_since=None if alone else now, but=desk.receiving.uploads())
     for upload_id in gone:
         clear(desk, upload_id)
+    replaced.clear(desk)
     return len(gone)
 
 

@@ -137,7 +137,7 @@ def finish(
 
 
 def abandon(desk: Desk, caller: Caller, claim: Claim | None, *, resource_id: str) -> None:
-    """Free the key: the request was refused and left no trace."""
+    """Free the key: the request was refused and left no trace. A key that another try claimed meanwhile stays claimed."""
     if claim is not None:
         with desk.database.write() as tx:
             kept = keys.held_reply(tx, caller.id, _digest(desk, claim))

@@ -128,3 +128,30 @@ def forget_given_up(tx: Transaction, upload_id: str, *, together: int) -> bool:
         return True
     tx.execute(sa.delete(Upload).where(Upload.id == upload_id))
     return False
+
+
+def replace_uploads(tx: Transaction, dataset_id: str, *, but: str, rows_until: datetime) -> None:
+    """Turn every ready upload of a dataset but one into a replaced one; its rows are kept until then."""
+    tx.execute(
+        sa.update(Upload)
+        .where(Upload.dataset_id == dataset_id, Upload.state == "ready", Upload.id != but)
+        .values(state="replaced", lease_until=rows_until)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def replaced_row_groups(tx: Transaction, now: datetime) -> list[tuple[str, int, int]]:
+    """Return upload, ordinal and generation of every row group that nobody can be reading any more."""
+    wanted = (
+        sa.select(RowGroup.upload_id, RowGroup.ordinal, RowGroup.generation)
+        .join(Upload, Upload.id == RowGroup.upload_id)
+        .where(Upload.state == "replaced", Upload.lease_until < now)
+    )
+    return [(upload, ordinal, generation) for upload, ordinal, generation in tx.execute(wanted)]
+
+
+def forget_row_group(tx: Transaction, upload_id: str, ordinal: int, generation: int) -> None:
+    """Remove one row group and its chunks."""
+    chunk, group = ColumnChunk, RowGroup
+    tx.execute(sa.delete(chunk).where(chunk.upload_id == upload_id, chunk.row_group == ordinal, chunk.generation == generation))
+    tx.execute(sa.delete(group).where(group.upload_id == upload_id, group.ordinal == ordinal, group.generation == generation))

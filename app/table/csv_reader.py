@@ -69,12 +69,15 @@ def read_csv(tap: Tap, *, schema: Schema, limits: Limits, dialect: Dialect, faul
 
 
 def _pieces(tap: Tap, cutter: RowCutter) -> Iterator[bytes]:
-    """Give the body in pieces of whole rows."""
+    """Give the body in pieces of whole rows, each with its end.
+
+    Arrow takes an empty last cell for a quoted one where nothing follows it and the cell before it was quoted.
+    """
     while not cutter.broken and (chunk := tap.read(_PIECE)):
         if rows := cutter.feed(chunk):
             yield rows
     if not cutter.broken and (last := cutter.finish()):
-        yield last
+        yield last + b"\n"
 
 
 class _Parser:

@@ -18,6 +18,9 @@ def upload(
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name or id of the dataset.")],
     null: Annotated[list[str] | None, typer.Option(help="Text that means null; may be repeated.")] = None,
     delimiter: Annotated[str | None, typer.Option(help="Separator of a CSV file.")] = None,
+    skip: Annotated[bool, typer.Option("--skip", help="Leave out rows at fault instead of refusing the file.")] = False,
+    max_rejected: Annotated[int | None, typer.Option(help="With --skip: rows left out at most.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of all earlier rows.")] = False,
     receipt: Annotated[Path | None, typer.Option(help="Save the signed receipt in this file.")] = None,
 ) -> None:
     """Send a file into a dataset."""
@@ -29,15 +32,23 @@ def upload(
             file,
             null=null,
             delimiter=delimiter,
+            on_error="skip" if skip else None,
+            max_rejected=max_rejected if skip else None,
+            mode="replace" if replace else None,
             progress=lambda sent, size: bar.update(task, completed=sent, total=size),
         )
     if receipt is not None and "receipt" in reply:
         receipt.write_text(json.dumps(reply["receipt"], ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     columns = reply.get("columns", [])
     print_table(["column", "technique", "nulls"], [[c.get("name"), c.get("technique"), c.get("nulls")] for c in columns])
-    out.print(f"Upload {reply.get('id')} is {reply.get('state')}: {reply.get('rows')} rows.", markup=False)
+    left_out = reply.get("rejected_rows") or 0
+    out.print(
+        f"Upload {reply.get('id')} is {reply.get('state')}: {reply.get('rows')} rows"
+        + (f", {left_out} left out." if left_out else "."),
+        markup=False,
+    )
     for rejected in reply.get("rejected", [])[:20]:
-        err.print(f"rejected: {json.dumps(rejected)}", markup=False)
+        err.print(f"left out: {json.dumps(rejected)}", markup=False)
 
 
 def export(

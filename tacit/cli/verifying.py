@@ -1,11 +1,12 @@
 """`tacit verify`: hold a receipt or a certificate against pinned keys, offline."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from tacit.cli.console import out
+from tacit.cli.console import escaped, out
 
 
 def verify(
@@ -27,3 +28,21 @@ def verify(
     held = verify(document, key_set)
     out.print(f"Good: a {held.type}, signed by key {held.key_id}.", markup=False)
     out.print(f"Held against {held.source} (key set {held.key_set}).", markup=False)
+    for name, value in essentials(document):
+        out.print(f"{name + ':':10} {escaped(str(value))}")
+
+
+def essentials(document: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Give what a receipt says, for people: of whom it speaks, which file it was, and what became of its rows."""
+    if document.get("type") != "receipt":
+        return
+    for name, member in (("Upload", "upload"), ("Dataset", "dataset"), ("From", "partner"), ("File", "digest")):
+        yield name, document.get(member)
+    left_out = document.get("rejected_rows")
+    replaced = "; all earlier rows were replaced" if document.get("mode") == "replace" else ""
+    yield "Rows", f"{document.get('rows')} kept" + (f", {left_out} left out" if left_out else "") + replaced
+    for column in document.get("columns") or ():
+        nulls = f", {column['nulls']} null" if column.get("nulls") else ""
+        yield "Column", f"{column.get('name')}: {column.get('technique')}, {column.get('stored')} stored{nulls}"
+    yield "Policy", f"version {document.get('policy_version')}"
+    yield "Received", document.get("received_at")

@@ -47,6 +47,8 @@ RULES = {
     "upload": {"owner", "partner"},
     "list_uploads": {"operator", "owner", "partner"},
     "get_upload": {"operator", "owner", "partner"},
+    "cancel_upload": {"owner", "partner"},
+    "get_rejected": {"owner", "partner"},
     "price_query": {"owner", "analyst"},
     "ask": {"owner", "analyst"},
     "list_answers": {"owner", "analyst"},

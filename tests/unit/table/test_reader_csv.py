@@ -105,6 +105,11 @@ def test_i8_i9_a_ragged_row_that_is_not_utf8_is_still_ragged():
     assert faults(b"a,b,c,d\n1,\xff,1,1\n") == [(1, "b", "not-utf-8")]
 
 
+def test_an_empty_last_cell_is_null_whether_or_not_its_line_ends():
+    for end in (b"", b"\n", b"\r", b"\r\n"):
+        assert rows(b'b,a,c,d\n"x",1,1,1\n"",2,"1.5",' + end) == [(1, "x", 100, True), (2, "", 150, None)]
+
+
 def test_at_most_a_hundred_faults_are_reported():
     assert len(faults(b"a,b,c,d\n" + b"x,x,x,x\n" * 500)) == 100
 

@@ -1,0 +1,76 @@
+"""How a file is written and what is to become of it, read from a request's parameters and headers.
+
+One place for every operation that takes a file.
+
+Promise: what is not understood is refused here, before the body is read; nothing is guessed.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request
+
+from app.api.body_stream import content_digest
+from app.api.openapi import raw_body
+from app.errors import UnsupportedType
+from app.operations.form import Form, Mode, OnError
+from app.table.rejects import MOST, USUAL
+
+MEDIA_TYPES = {"text/csv", "application/x-ndjson", "application/json", "application/vnd.apache.parquet"}
+ENCODINGS = {"gzip", "zstd"}
+FILE_BODY: dict[str, Any] = raw_body(
+    {
+        "text/csv": "patient_id,hours,sex\nP-1001,36,F\n",
+        "application/x-ndjson": '{"patient_id": "P-1001", "hours": 36, "sex": "F"}\n',
+        "application/json": '[{"patient_id": "P-1001", "hours": 36, "sex": "F"}]',
+        "application/vnd.apache.parquet": "",
+    },
+    description="The file itself. Content-Encoding may be gzip or zstd; Content-Digest (RFC 9530, sha-256) is checked.",
+)
+
+Nulls = Annotated[list[str], Query(max_length=16, description="Texts that mean null.")]
+Delimiter = Annotated[str | None, Query(min_length=1, max_length=1, description="Of CSV; a comma unless stated.")]
+Errors = Annotated[OnError, Query(description="Refuse the upload for a row at fault, or leave the row out.")]
+MostRejected = Annotated[int, Query(ge=0, le=MOST, description="With skip: rows left out at most; more refuse the upload.")]
+Modes = Annotated[Mode, Query(description="The rows join those of earlier uploads, or take their place.")]
+
+
+async def upload_form(
+    request: Request,
+    on_error: Errors = "refuse",
+    max_rejected: MostRejected = USUAL,
+    mode: Modes = "append",
+    null: Nulls = [],  # noqa: B006  FastAPI's way
+    delimiter: Delimiter = None,
+) -> Form:
+    """Read the form of the file that a request brings."""
+    return Form(
+        media_type=media_type(request.headers.get("content-type", "")),
+        content_encoding=encoding(request.headers.get("content-encoding", "")),
+        null_markers=tuple(null),
+        delimiter=delimiter,
+        declared_digest=content_digest(request),
+        on_error=on_error,
+        max_rejected=max_rejected,
+        mode=mode,
+    )
+
+
+FormHere = Annotated[Form, Depends(upload_form)]
+
+
+def media_type(stated: str) -> str:
+    """Return the media type that a Content-Type states, if files of it are read."""
+    kind = stated.partition(";")[0].strip().lower()
+    if kind not in MEDIA_TYPES:
+        raise UnsupportedType("Send text/csv, application/x-ndjson, application/json or application/vnd.apache.parquet.")
+    return kind
+
+
+def encoding(stated: str) -> str | None:
+    """Return the content encoding that is stated, if it is read; None for none."""
+    name = stated.strip().lower()
+    if name in {"", "identity"}:
+        return None
+    if name not in ENCODINGS:
+        raise UnsupportedType("Content-Encoding is gzip or zstd, or none.")
+    return name
