@@ -37,6 +37,7 @@ THREADS = 100  # of operations: more than writers may wait (store/engine.py), so
 def create_app(settings: Settings | None = None, *, clock: Clock | None = None, parsers: Parsers | None = None) -> FastAPI:
     """Return the service, ready to be served; `parsers` that are handed in stay the caller's to close."""
     from app.api.application import build
+    from app.api.background import Background
     from app.api.body_stream import UPLOADS_AT_ONCE
     from app.api.rates import Rates
 
@@ -44,15 +45,18 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
     desk = open_desk(settings, clock=clock or SystemClock(), parsers=parsers)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         from app.operations import files, janitor
 
         current_default_thread_limiter().total_tokens = THREADS
         janitor.sweep(desk, alone=desk.database.embedded)
         files.sweep(desk, alone=desk.database.embedded)
         desk.parsers.start()
+        app.state.work = work = Background(desk)
+        work.resume()
         with janitor.at_work(desk, also=lambda: files.sweep(desk, alone=False)):
             yield
+        work.close()
         close_desk(desk, parsers=parsers is None)
 
     rates = Rates.of(

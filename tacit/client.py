@@ -183,6 +183,11 @@ class Client(Caller):
     def cancel_upload(self, dataset: str, upload: str) -> None:
         """Give up an upload that is still coming in."""
         self._delete(path("/v1/datasets", dataset, "uploads", upload))
+    # Files that come in pieces, and become an upload
+
+    def get_file(self, file: str, *, wait: int = 0) -> Document:
+        """Return a file's state, waiting up to so many seconds for its end: ready with its upload, or failed with the problem."""
+        return self._get(path("/v1/files", file), {"wait": wait or None})
 
     def export_rows(
         self,

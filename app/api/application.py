@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import Lifespan
 
-from app.api import datasets, keys, openapi, populations, principals, queries, system, tallies, uploads
+from app.api import datasets, keys, openapi, populations, principals, queries, system, tallies, tus, uploads
 from app.api.auth import admit
 from app.api.body_stream import Pump
 from app.api.edge import new_app
@@ -14,7 +14,7 @@ from app.api.rates import Rates
 from app.operations.desk import Desk
 
 VERSION = "0.1.0"  # pyproject.toml says the same (tests/contracts)
-_NOUNS = (principals, populations, datasets, uploads, queries, tallies, keys, system)
+_NOUNS = (principals, populations, datasets, uploads, tus, queries, tallies, keys, system)
 
 
 def build(

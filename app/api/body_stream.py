@@ -6,7 +6,7 @@ Invariants
 - Memory is at most 8 MiB and one ASGI message per upload, whatever the size; the client is held back, not buffered.
 - `read` never hangs: the loop ends every stream with its end or with an error, also when it is cancelled.
 - The reader never sees a clean end of a body that is too large, cut off, too slow, or other than its Content-Digest (RFC 9530):
-  `read` raises, so the operation can't commit (threats I1, I15, S5).
+  `read` raises, so the operation can't commit (threats I1, I15, S5); read piecewise, it first gives what came.
 - SHA-256 is computed in the reader's thread (OpenSSL releases the GIL) over the bytes as sent, before any decompression.
 - At most `concurrent` bodies at once, each with a thread of its own kind; one more is told 503, not queued (threat S4).
 - Of them at most `each` for one principal; one more is told 429, so that nobody's slow uploads keep the others out.
@@ -53,9 +53,12 @@ def content_digest(request: Request) -> bytes | None:
 class BodyReader:
     """The blocking side of a body: `read` like a file's, and `digest` at the end. One thread reads."""
 
-    def __init__(self, *, promised: bytes | None, wake: Callable[[], object]) -> None:
-        """Await pieces; `wake` is called from the reading thread when a held-back loop may go on."""
-        self._promised, self._wake = promised, wake
+    def __init__(self, *, promised: bytes | None, wake: Callable[[], object], piecewise: bool = False) -> None:
+        """Await pieces; `wake` is called from the reading thread when a held-back loop may go on.
+
+        `piecewise`: `read` returns what is at hand, and what came before the body broke off is read before it raises.
+        """
+        self._promised, self._wake, self._piecewise = promised, wake, piecewise
         self._change = threading.Condition()
         self._pieces: deque[bytearray] = deque()
         self._waiting = 0  # bytes in the pieces
@@ -72,7 +75,7 @@ class BodyReader:
         parts: list[bytes] = []
         while size > 0 and (self._here or self._next()):
             parts.append(self._take(size))
-            size -= len(parts[-1])
+            size = 0 if self._piecewise else size - len(parts[-1])
         return b"".join(parts)
 
     def digest(self) -> bytes:
@@ -90,7 +93,7 @@ class BodyReader:
         with self._change:
             while not self._pieces and self._end is False:
                 self._change.wait()
-            if isinstance(self._end, BaseException):
+            if isinstance(self._end, BaseException) and not (self._piecewise and self._pieces):
                 self._pieces.clear()
                 raise self._end
             piece = self._pieces.popleft() if self._pieces else bytearray()
@@ -140,7 +143,7 @@ class Pump:
         self._running: Counter[str] = Counter()  # by principal
         self._patience = patience or Patience(seconds=60.0)
 
-    async def run(self, request: Request, work: Callable[[BodyReader], _T], *, limit: int) -> _T:
+    async def run(self, request: Request, work: Callable[[BodyReader], _T], *, limit: int, piecewise: bool = False) -> _T:
         """Return what `work` makes of the body in a thread; raise what it raises, or what ended the body.
 
         `work` need not read to the end; what it leaves is dropped with the connection. It must call `digest()`, or read to the
@@ -157,15 +160,17 @@ class Pump:
             raise Unavailable("Too many uploads are running; send it again.", retry_after=5) from None
         self._running[principal] += 1
         try:
-            return await self._run(request, work, limit=limit, promised=promised)
+            return await self._run(request, work, limit=limit, promised=promised, piecewise=piecewise)
         finally:
             self._limiter.release_on_behalf_of(holder)
             self._running[principal] -= 1
             self._running += Counter()  # drops those that have none
 
-    async def _run(self, request: Request, work: Callable[[BodyReader], _T], *, limit: int, promised: bytes | None) -> _T:
+    async def _run(
+        self, request: Request, work: Callable[[BodyReader], _T], *, limit: int, promised: bytes | None, piecewise: bool
+    ) -> _T:
         room, loop = asyncio.Event(), asyncio.get_running_loop()
-        reader = BodyReader(promised=promised, wake=lambda: loop.call_soon_threadsafe(room.set))
+        reader = BodyReader(promised=promised, wake=lambda: loop.call_soon_threadsafe(room.set), piecewise=piecewise)
         threads = CapacityLimiter(1)  # never waits behind the threads of short operations, nor they behind it
         worker = asyncio.ensure_future(run_sync(work, reader, limiter=threads))
         feeder = asyncio.ensure_future(self._feed(request, reader, room, limit=limit))

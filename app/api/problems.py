@@ -40,6 +40,12 @@ class ClientGone(e.Refused):
     code = "client-gone"
 
 
+class UnsupportedProtocol(e.Refused):
+    """Another version of the upload protocol than the one that is spoken here."""
+
+    code = "unsupported-protocol"
+
+
 class Internal(e.TacitError):
     """A defect of the service: by definition a bug."""
 
@@ -101,6 +107,9 @@ TABLE: Mapping[type[e.TacitError], Row] = {
     e.TallyClosed: Row(409, "The tally is closed", "It takes no more contributions. Take part in the next one."),
     e.TallyNotReady: Row(409, "The tally is not ready", "Wait for its deadline and for the minimum of contributions."),
     e.PreconditionFailed: Row(412, "The object has changed", "Read it again and send the change with the new ETag in If-Match."),
+    UnsupportedProtocol: Row(
+        412, "Another version of the protocol", "Send the Tus-Resumable header with the version that Tus-Version names."
+    ),
     e.TooLarge: Row(413, "Too large", "Stay under the stated limit: send parts."),
     e.UnsupportedType: Row(415, "The type is not read here", "Use a media type and a content encoding that the operation lists."),
     e.Invalid: Row(422, "A rule is broken", _RULES),

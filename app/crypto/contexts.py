@@ -39,6 +39,11 @@ def file_key(*, organisation: str, dataset: str, file: str, data_key_id: str) ->
     return context("tacit/file-key/1", organisation, dataset, file, data_key_id)
 
 
+def file_metadata(*, file_id: str) -> bytes:
+    """Return the context of what a file's sender says of it."""
+    return context("tacit/file-metadata/1", file_id)
+
+
 def spool_frame(*, file_id: str, part: int, frame: int, last: bool) -> bytes:
     """Return the context of one frame of a spooled file or a file on its way in: without its last frame it does not open."""
     return context("tacit/spool/1", file_id, part, frame, int(last))

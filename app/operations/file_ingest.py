@@ -49,7 +49,7 @@ def ingest_file(
         lease_id = new_id()
         row = _take(desk, file_id, lease_id)
         if row is not None and row.state == files.FAILED:
-            raise kept_problems.again(row.reply or "{}")
+            raise kept_problems.again(json.loads(row.reply or "{}"))
         if row is not None:
             reply = _reply(desk, row) or _become(desk, row, lease_id, heed)
             if reply is not None:
@@ -105,7 +105,7 @@ def _become(desk: Desk, row: tables.File, lease_id: str, heed: Callable[[int], N
 
     try:
         forget_upload(desk, row.upload_id, may=lease.holds)
-        body, form = FileReader(desk, row, each=each), Form.from_json(json.loads(row.form))
+        body, form = FileReader(desk, row, each=each), Form.from_json(json.loads(row.form)["form"])
         caller, attempt = principals.acting(desk, row.principal_id), Attempt(row.upload_id, lease.holds)
         reply = ingest.upload(desk, caller, row.dataset_id, body=body, form=form, claim=None, attempt=attempt)
     except (Refused, Integrity) as refusal:

@@ -33,8 +33,13 @@ from app.table.source import Readable
 MAX_PARTS = 100_000
 
 
-def create(desk: Desk, caller: Caller, dataset: str, *, form: Form, length: int | None, claim: Claim | None) -> dict[str, Any]:
-    """Make room for a file that shall become an upload of the dataset, named by id or name; `length` where it is known."""
+def create(
+    desk: Desk, caller: Caller, dataset: str, *, form: Form, length: int | None, claim: Claim | None, metadata: str | None = None
+) -> dict[str, Any]:
+    """Make room for a file that shall become an upload of the dataset, named by id or name; `length` where it is known.
+
+    `metadata` is what its sender says of it, in the sender's words; it is kept sealed, for the sender alone.
+    """
     access.require_role(caller, OWNER, PARTNER)
     if length is not None and length > desk.rules.max_upload_bytes:
         raise TooLarge("The file is larger than is accepted; send it in parts.")
@@ -48,7 +53,7 @@ def create(desk: Desk, caller: Caller, dataset: str, *, form: Form, length: int 
         dataset_id=target.id,
         principal_id=caller.id,
         upload_id=new_id(),
-        form=json.dumps(form.to_json()),
+        form="",
         length=length,
         received=0,
         frames=0,
@@ -60,6 +65,8 @@ def create(desk: Desk, caller: Caller, dataset: str, *, form: Form, length: int 
     )
     where = {"organisation": row.organisation_id, "dataset": row.dataset_id, "file_id": row.id}
     key, row.data_key_id, row.wrapped = new_key(desk, kek_id=kek_id, **where)
+    said = None if metadata is None else key.seal(metadata.encode(), contexts.file_metadata(file_id=row.id)).hex()
+    row.form = json.dumps({"form": form.to_json(), "metadata": said})
     empty = key.seal(b"", contexts.spool_frame(file_id=row.id, part=0, frame=0, last=True)) if length == 0 else None
     stamp(desk, row)
     with desk.database.write() as tx:
@@ -111,13 +118,18 @@ def append(
     return get(desk, caller, file_id)
 
 
-def get(desk: Desk, caller: Caller, file_id: str) -> dict[str, Any]:
+def get(desk: Desk, caller: Caller, file_id: str, *, metadata: bool = False) -> dict[str, Any]:
     """Return a file's state; with the upload and its receipt once it is ready, with the problem once it failed."""
     access.require_role(caller, OWNER, PARTNER)
     with desk.database.read() as tx:
         row = _own(desk, tx, caller, file_id)
         upload = datasets.upload(tx, row.dataset_id, row.upload_id) if row.state == files.READY else None
-    return _shown(row, upload)
+    shown = _shown(row, upload)
+    if metadata:
+        said = json.loads(row.form)["metadata"]
+        place = contexts.file_metadata(file_id=row.id)
+        shown["metadata"] = None if said is None else open_key(desk, row).open(bytes.fromhex(said), place).decode()
+    return shown
 
 
 def terminate(desk: Desk, caller: Caller, file_id: str) -> None:

@@ -15,9 +15,8 @@ def kept(error: TacitError) -> str:
     return json.dumps(members)
 
 
-def again(text: str) -> TacitError:
-    """Return the error that was kept."""
-    members = json.loads(text)
+def again(members: dict[str, Any]) -> TacitError:
+    """Return the error that was kept, from its members."""
     faults = [Fault(**one) for one in members.get("errors", ())]
     kind = next((kind for kind in _kinds(TacitError) if vars(kind).get("code") == members["code"]), Unavailable)
     return kind(members["detail"], faults=faults)

@@ -17,7 +17,7 @@ from app.operations import once
 from app.operations.once import Claim
 from tests.attacks.laid_bare import every_cell, execute, later, rows
 from tests.attacks.racing import act, die_unanswered, race_under_one_key
-from tests.attacks.test_routes import HTTP, RULES, _body, _furnish, _tally, paillier_key
+from tests.attacks.test_routes import HTTP, RULES, _body, _furnish, _tally, paillier_key, tus_headers
 from tests.world import ROWS
 
 PROCESSES = 8
@@ -33,6 +33,7 @@ EFFECTS = {
     "contribute": "contributions",
     "close_tally": "ledger WHERE kind = 'unprotected-release'",
     "upload": "uploads",
+    "create_file": "files",
     "ask": "ledger WHERE kind = 'answer'",
 }
 
@@ -67,6 +68,8 @@ def _send(world, operation, path, things, *, number, key, role=None):
     if operation == "upload":
         body = b"patient_id,name,hours,income,sex\nP-%d,n,1,1.00,F\n" % number
         return HTTP.post(address, content=body, headers=headers | {"Content-Type": "text/csv"})
+    if operation == "create_file":
+        return HTTP.post(address, headers=headers | tus_headers(things["dataset"], 1000 + number))
     if operation == "close_tally":
         return HTTP.post(address + ("" if number == 1 else "?"), headers=headers)
     body = dict(_body(operation, things, number, things["principal"]))

@@ -1,5 +1,6 @@
 """Threats C11 and C13: every route of the OpenAPI document, asked by every role about its own and about others' objects."""
 
+import base64
 import functools
 import io
 import json
@@ -49,6 +50,11 @@ RULES = {
     "get_upload": {"operator", "owner", "partner"},
     "cancel_upload": {"owner", "partner"},
     "get_rejected": {"owner", "partner"},
+    "create_file": {"owner", "partner"},
+    "get_offset": {"owner", "partner"},
+    "append_file": {"owner", "partner"},
+    "get_file": {"owner", "partner"},
+    "terminate_file": {"owner", "partner"},
     "price_query": {"owner", "analyst"},
     "ask": {"owner", "analyst"},
     "list_answers": {"owner", "analyst"},
@@ -69,7 +75,7 @@ RULES = {
     "decrypt": {"service"},
     "list_audit": {"auditor"},
 }
-PUBLIC = {"healthz", "readyz", "signing_keys"}
+PUBLIC = {"healthz", "readyz", "signing_keys", "files_options"}
 LISTS = {"list_principals", "list_populations", "list_datasets", "list_keys", "list_tallies", "list_audit", "get_me"}
 CREATES = {"create_principal", "create_population", "create_dataset", "create_key", "create_tally"}
 
@@ -105,7 +111,29 @@ def _furnish(world):
     asked = world.analyst.ask(dataset, _QUESTION).id
     upload = next(iter(world.partner.list_uploads(dataset)))["id"]
     named = {"dataset": dataset, "upload": upload, "answer_id": asked, "tally": tally, "contribution": made["id"], "key": "notes"}
+    files = _files(world, dataset)
+    named |= {"files": files, "sent": {}, "file": files[world.tokens["partner"]]}
     return {**named, "population": population, "apart": apart, "panel": panel, "jwk": key, "principal": world.ids["partner"]}
+
+
+def tus_headers(dataset, length, offset=None):
+    """Headers that are right for every operation on files."""
+    pairs = {"dataset": dataset, "filename": "made.csv"}
+    stated = ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in pairs.items())
+    headers = {"Tus-Resumable": "1.0.0", "Upload-Length": str(length), "Upload-Metadata": stated}
+    return (
+        headers if offset is None else headers | {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
+    )
+
+
+def _files(world, dataset):
+    """A file on its way in of each who may send one: it is its sender's alone."""
+    made = {}
+    for role in ("owner", "partner"):
+        headers = tus_headers(dataset, 1_000_000) | {"Authorization": f"Bearer {world.tokens[role]}"}
+        place = HTTP.post(f"{world.url}/v1/files", headers=headers).headers["location"]
+        made[world.tokens[role]] = place.rsplit("/", 1)[1]
+    return made
 
 
 _QUESTION = {"select": [{"count": {}, "as": "n"}], "epsilon": "0.5"}
@@ -154,6 +182,10 @@ def _body(operation, things, number, principal):
     return bodies.get(operation)
 
 
+def _piece(method):
+    return b"patient_id" if method in {"PATCH", "POST"} else None
+
+
 def _call(world, token, operation, method, path, things, number):
     filled = dict(things)
     if operation in {"pseudonymize", "put_population_grant", "delete_population_grant"}:
@@ -167,6 +199,15 @@ def _call(world, token, operation, method, path, things, number):
     if operation == "upload":
         body = b"patient_id,name,hours,income,sex\nP-%d,n,1,1.00,F\n" % number
         return HTTP.post(address, content=body, headers=headers | {"Content-Type": "text/csv"})
+    if "file" in operation or operation == "get_offset":
+        own = things["files"].get(token, things["file"])
+        address = world.url + path.format(file=own)
+        at = things["sent"].get(own, 0)
+        told = HTTP.request(
+            method, address, headers=headers | tus_headers(things["dataset"], 1_000_000, at), content=_piece(method)
+        )
+        things["sent"][own] = int(told.headers.get("upload-offset", at))
+        return told
     if operation == "export_rows":
         address += "?purpose=check"
     if operation == "update_dataset":
@@ -203,12 +244,13 @@ def test_c13_every_route_as_every_role_on_own_and_foreign_objects(small_world):
         "delete_population_grant",
         "delete_key_grant",
         "close_tally",
+        "terminate_file",
     }
     number = 0
     order = sorted(_operations(), key=lambda one: (one[0] in destructive, one[0] != "delete_dataset", one[0]))
     for operation, method, path, _ in order:
         if operation in PUBLIC:
-            assert HTTP.get(world.url + path).status_code == 200
+            assert HTTP.request(method, world.url + path).status_code in {200, 204}
             continue
         assert HTTP.request(method, world.url + path.format(**things, token="t")).status_code == 401, operation
         for role in ROLES:
@@ -285,6 +327,18 @@ def test_c11_canaries_through_every_endpoint_show_in_no_problem_and_in_no_log_at
     assert MEMBER not in stream.getvalue()
 
 
+def _poisoned_files(method, address, headers):
+    """Send canaries in each header that tus has, and in each of its pairs."""
+    encoded = base64.b64encode(CANARY.encode()).decode()
+    for name in ("Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Checksum", "Upload-Metadata", "Content-Type"):
+        for poison in (CANARY, f"sha1 {encoded}", f"{CANARY} {encoded}"):
+            yield HTTP.request(method, address, headers=headers | {name: poison}, content=_piece(method))
+    right = headers["Upload-Metadata"]
+    for key in ("dataset", "filetype", "filename", "encoding", "null", "delimiter", "mode", "on_error", "max_rejected", CANARY):
+        stated = ",".join([*(pair for pair in right.split(",") if not pair.startswith(f"{key} ")), f"{key} {encoded}"])
+        yield HTTP.request(method, address, headers=headers | {"Upload-Metadata": stated}, content=_piece(method))
+
+
 def _poisoned(world, token, operation, method, path, things):
     """Send canaries in path, query, headers and each leaf of the body."""
     headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": CANARY}
@@ -298,6 +352,8 @@ def _poisoned(world, token, operation, method, path, things):
         yield HTTP.post(good, content=ROWS + f"P-1,{CANARY},{CANARY},{CANARY},{CANARY}\n".encode(), headers=typed)
         yield HTTP.post(good, content=f"{CANARY},name\n1,2\n".encode(), headers=typed)
         yield HTTP.post(good, content=CANARY.encode(), headers=headers | {"Content-Type": f"text/{CANARY}"})
+    if "file" in operation or operation == "get_offset":
+        yield from _poisoned_files(method, good, headers | tus_headers(things["dataset"], 100, 0))
     if body is None:
         return
     yield HTTP.request(

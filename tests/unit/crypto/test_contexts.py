@@ -31,6 +31,7 @@ FORMS = {
     "chunk": (contexts.chunk, CHUNK),
     "data_key": (contexts.data_key, DATA_KEY),
     "file_key": (contexts.file_key, FILE_KEY),
+    "file_metadata": (contexts.file_metadata, {"file_id": "f"}),
     "spool_frame": (contexts.spool_frame, SPOOL),
 }
 
