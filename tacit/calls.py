@@ -32,6 +32,11 @@ class Caller:
         """Speak to `url`. `timeout`: seconds of silence; `patience`: seconds that one call may wait between its retries."""
         self._transport = Transport(url, token, timeout=timeout, patience=patience, transport=transport)
 
+    @property
+    def url(self) -> str:
+        """Return the service's URL."""
+        return self._transport.url
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._transport.url!r})"
 

@@ -10,7 +10,7 @@ Invariants
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -18,6 +18,7 @@ from tacit.answers import Answer
 from tacit.calls import Body, Caller, path, some
 from tacit.exports import FORMATS, iterate_lines, write_file
 from tacit.payload import Progress, Source, payload
+from tacit.resumable import FROM, TUS, Sending
 from tacit.transport import Call, Document, Parameters, new_key
 
 if TYPE_CHECKING:
@@ -145,22 +146,28 @@ class Client(Caller):
         delimiter: str | None = None,
         progress: Progress | None = None,
         idempotency_key: str | None = None,
+        resumable: bool | None = None,
+        resume: str | None = None,
+        began: Callable[[str], None] | None = None,
     ) -> Document:
-        """Send a path, bytes, a binary file, a pandas DataFrame or a pyarrow Table; return the report with its signed receipt.
+        """Send a path, bytes, a binary file, a frame, a table or batches; return the report with its signed receipt.
 
         `on_error="skip"` leaves out rows at fault, at most `max_rejected`; `mode="replace"` takes the place of all earlier rows.
+        Sources over 16 MiB that can be read again go in pieces that each stay sent (`resumable`: always or never), through
+        cut connections and restarts of the service. `began` is told the file's id, `resume` goes on with such a file.
         """
         body = payload(source, media_type=media_type, encoding=encoding)
+        options = {"mode": mode, "on_error": on_error, "max_rejected": max_rejected, "delimiter": delimiter}
+        if resumable is None:
+            resumable = resume is not None or (body.rewinds and (body.size or 0) > FROM)
+        if resumable:
+            said = options | {"null": ",".join(null) if null else None}
+            more = {"key": idempotency_key, "progress": progress, "began": began, "resume": resume}
+            return Sending.of(self._transport, dataset, body, said, **more).run()
         call = Call(
             method="POST",
             path=path("/v1/datasets", dataset, "uploads"),
-            params={
-                "mode": mode,
-                "on_error": on_error,
-                "max_rejected": max_rejected,
-                "null": list(null) if null else None,
-                "delimiter": delimiter,
-            },
+            params={**options, "null": list(null) if null else None},
             headers=body.headers(),
             key=idempotency_key or new_key(),
             repeatable=body.rewinds,
@@ -183,7 +190,17 @@ class Client(Caller):
     def cancel_upload(self, dataset: str, upload: str) -> None:
         """Give up an upload that is still coming in."""
         self._delete(path("/v1/datasets", dataset, "uploads", upload))
+
     # Files that come in pieces, and become an upload
+
+    def terminate_file(self, file: str) -> None:
+        """End a file that is on its way: its bytes are gone at once."""
+        self._transport.send(Call(method="DELETE", path=path("/v1/files", file), headers=TUS))
+
+    def get_offset(self, file: str) -> int:
+        """Return how many bytes of a file have come."""
+        reply = self._transport.reply(Call(method="HEAD", path=path("/v1/files", file), headers=TUS))
+        return int(reply.headers["Upload-Offset"])
 
     def get_file(self, file: str, *, wait: int = 0) -> Document:
         """Return a file's state, waiting up to so many seconds for its end: ready with its upload, or failed with the problem."""

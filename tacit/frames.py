@@ -7,16 +7,21 @@ Invariants
 """
 
 import io
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Table: TypeAlias = Any
-"""A pyarrow.Table; pyarrow has no types."""
+"""A pyarrow.Table, or a Polars frame; pyarrow has no types."""
+
+Batches: TypeAlias = Iterable[Any]
+"""Record batches of pyarrow, all of one schema."""
 
 ROW_GROUP = 65_536
+_UPLOADED = "upload a path, bytes, a binary file, a pandas DataFrame, a Polars frame, a pyarrow Table, or record batches"
 
 
 class FramesMissing(ImportError):
@@ -27,18 +32,73 @@ class FramesMissing(ImportError):
 
 
 def to_parquet(table: Any) -> bytes:
-    """Write a pandas frame or a pyarrow table as Parquet; TypeError for anything else."""
-    pa, pq = _pyarrow()
+    """Write a pandas or Polars frame or a pyarrow table as Parquet; TypeError for anything else."""
+    pa, _ = _pyarrow()
+    kind = type(table).__module__.partition(".")[0]
+    if kind == "polars" and hasattr(table, "to_arrow"):
+        table = table.to_arrow()
     if not isinstance(table, pa.Table):
-        if type(table).__module__.partition(".")[0] != "pandas" or not hasattr(table, "columns"):
-            raise TypeError("upload a path, bytes, a binary file, a pandas DataFrame or a pyarrow Table")
+        if kind != "pandas" or not hasattr(table, "columns"):
+            raise TypeError(_UPLOADED)
         table = pa.Table.from_pandas(table, preserve_index=False)
-    schema = pa.schema([pa.field(field.name, _plain(pa, field.type)) for field in table.schema])
-    sink = io.BytesIO()
-    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
-        for batch in table.to_batches(max_chunksize=ROW_GROUP):
-            writer.write_batch(batch.cast(schema, safe=False))  # nanoseconds are cut to microseconds
-    return sink.getvalue()
+    return b"".join(_written(table.to_batches(max_chunksize=ROW_GROUP), table.schema))
+
+
+def parquet_pieces(batches: Batches) -> Iterator[bytes]:
+    """Write record batches as Parquet, piece by piece as they come; TypeError for anything else."""
+    pa, _ = _pyarrow()
+    rest = iter(batches)
+    first = next(rest, None)
+    schema = getattr(batches, "schema", None) if first is None else getattr(first, "schema", None)
+    if not isinstance(schema, pa.Schema):
+        raise TypeError(_UPLOADED)
+    return _written(_cut([] if first is None else [first], rest), schema)
+
+
+def _cut(first: Sequence[Any], rest: Iterable[Any]) -> Iterator[Any]:
+    """Cut batches to row groups that the service takes."""
+    for batch in itertools.chain(first, rest):
+        for start in range(0, batch.num_rows, ROW_GROUP):
+            yield batch.slice(start, ROW_GROUP)
+
+
+def _written(batches: Iterable[Any], schema: Any) -> Iterator[bytes]:
+    """Yield the bytes of a Parquet file, a row group at a time."""
+    pa, pq = _pyarrow()
+    plain = pa.schema([pa.field(field.name, _plain(pa, field.type)) for field in schema])
+    sink = _Sink()
+    with pq.ParquetWriter(sink, plain, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch.cast(plain, safe=False))  # nanoseconds are cut to microseconds
+            yield sink.taken()
+    yield sink.taken()
+
+
+class _Sink(io.RawIOBase):
+    """Where a writer writes and a reader takes from: only what was not taken yet is held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held, self._at = bytearray(), 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self._held += data
+        self._at += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._at
+
+    def taken(self) -> bytes:
+        """Return what was written since, and hold it no longer."""
+        piece, self._held = bytes(self._held), bytearray()
+        return piece
+
+    def close(self) -> None:
+        """Stay open: the last bytes are taken after the writer has closed."""
 
 
 def from_parquet(source: BinaryIO) -> "pd.DataFrame":

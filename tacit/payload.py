@@ -1,10 +1,10 @@
-"""What is uploaded: a path, bytes, an open file, a pandas frame or a pyarrow table, as a body that can be sent again.
+"""What is uploaded: a path, bytes, an open file, a frame, a table or batches of one, as a body that can be sent again.
 
 Invariants
 - The media type is stated by the caller or by the file's name (`people.csv.gz`: text/csv, gzip); never guessed from content.
 - What can be rewound is read twice: once for its `Content-Digest` (RFC 9530, sha-256, over the bytes as sent), then to send it.
-  What can't (a pipe) is sent once, without digest and without retries.
-- Memory: one piece of 1 MiB at a time; a frame is written as Parquet in memory first.
+  What can't (a pipe, an iterator of batches) is sent once, without digest and without retries.
+- Memory: one piece of 1 MiB at a time; a frame is written as Parquet in memory first, batches one row group at a time.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, BinaryIO, Union, cast
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tacit.frames import Table
+    from tacit.frames import Batches, Table
 
-Source = Union[str, "os.PathLike[str]", bytes, BinaryIO, "pd.DataFrame", "Table"]
+Source = Union[str, "os.PathLike[str]", bytes, BinaryIO, "pd.DataFrame", "Table", "Batches"]
 Progress = Callable[[int, int | None], None]
 """Called with the bytes sent so far and their number, None where it is not known."""
 
@@ -64,10 +64,12 @@ class Payload:
             described["Content-Length"] = str(self.size)
         return described
 
-    def pieces(self, progress: Progress | None) -> Iterator[bytes]:
-        """Yield the body from its beginning, telling `progress`."""
-        sent = 0
-        for piece in _pieces(self.opened(), closes=self.closes):
+    def pieces(self, progress: Progress | None, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Yield the body from `start` on, all of it or so many bytes, telling `progress`."""
+        file, sent = self.opened(), start
+        if start:
+            file.seek(start, io.SEEK_CUR)
+        for piece in _pieces(file, closes=self.closes, length=length):
             yield piece
             sent += len(piece)
             if progress is not None:
@@ -85,10 +87,35 @@ def payload(source: Source, *, media_type: str | None = None, encoding: str | No
         return _rewinding(lambda: io.BytesIO(raw), media_type, encoding, closes=True)
     if hasattr(source, "read"):
         return _of_file(cast("BinaryIO", source), media_type, encoding)
-    from tacit.frames import to_parquet
+    from tacit.frames import parquet_pieces, to_parquet
 
+    if not hasattr(source, "columns") and hasattr(source, "__iter__"):
+        streamed = cast("BinaryIO", io.BufferedReader(_Written(parquet_pieces(source)), PIECE))
+        return Payload(media_type=PARQUET, encoding=None, size=None, digest=None, opened=lambda: streamed, closes=True)
     written = to_parquet(source)
     return _rewinding(lambda: io.BytesIO(written), PARQUET, None, closes=True)
+
+
+class _Written(io.RawIOBase):
+    """What an iterator writes, as a file that is read once."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        super().__init__()
+        self._pieces, self._left = pieces, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: object, /) -> int:
+        view = memoryview(target).cast("B")  # type: ignore[arg-type]  # a buffer, as io calls it
+        while not self._left:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._left = piece
+        size = min(len(view), len(self._left))
+        view[:size], self._left = self._left[:size], self._left[size:]
+        return size
 
 
 def described_by_name(name: str) -> tuple[str | None, str | None]:
@@ -125,12 +152,14 @@ def _rewinding(opened: Callable[[], BinaryIO], media_type: str | None, encoding:
     return Payload(media_type=media_type, encoding=encoding, size=size, digest=text, opened=opened, closes=closes)
 
 
-def _pieces(file: BinaryIO, *, closes: bool) -> Iterator[bytes]:
+def _pieces(file: BinaryIO, *, closes: bool, length: int | None = None) -> Iterator[bytes]:
+    left = length
     try:
-        while piece := file.read(PIECE):
+        while piece := file.read(PIECE if left is None else min(PIECE, left)):
             if not isinstance(piece, bytes):
                 raise TypeError("open the file in binary mode")
             yield piece
+            left = None if left is None else left - len(piece)
     finally:
         if closes:
             file.close()

@@ -82,7 +82,7 @@ class Transport:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         self.url = url.rstrip("/")
-        self._patience, self._sleep = patience, sleep
+        self.patience, self._sleep = patience, sleep
         limits = httpx2.Timeout(timeout, connect=min(timeout, 10.0))
         self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=limits, transport=transport)
 
@@ -94,6 +94,10 @@ class Transport:
         """Send and return the JSON object of the reply, None for an empty one; Problem or Unreachable otherwise."""
         reply = self._try(call, whole=True)
         return _document(reply)
+
+    def reply(self, call: Call) -> httpx2.Response:
+        """Send and return the whole reply, for its headers; Problem or Unreachable otherwise."""
+        return self._try(call, whole=True)
 
     @contextmanager
     def stream(self, call: Call) -> Iterator[httpx2.Response]:
@@ -112,8 +116,8 @@ class Transport:
             outcome = self._once(call, whole=whole)
             if isinstance(outcome, httpx2.Response):
                 return outcome
-            wait = _wait(outcome, attempt)
-            if attempt == TRIES or waited + wait > self._patience or not _worth_repeating(call, outcome):
+            wait = wait_before(outcome, attempt)
+            if attempt == TRIES or waited + wait > self.patience or not _worth_repeating(call, outcome):
                 _give_up(outcome)
             self._sleep(wait)
             waited += wait
@@ -150,7 +154,8 @@ def _worth_repeating(call: Call, outcome: Problem | httpx2.TransportError) -> bo
     return not isinstance(outcome, Problem) or outcome.status in _AGAIN or outcome.code == "idempotency-in-progress"
 
 
-def _wait(outcome: Problem | httpx2.TransportError, attempt: int) -> float:
+def wait_before(outcome: Problem | Exception, attempt: int) -> float:
+    """Return the seconds to wait after the outcome of a try: as asked for, else longer with each, and jittered."""
     jitter = secrets.randbelow(1001) / 1000
     asked = outcome.retry_after if isinstance(outcome, Problem) else None
     if asked is not None:

@@ -17,16 +17,15 @@ from starlette.requests import Request
 
 from app.api.body_stream import content_digest
 from app.api.problems import UnsupportedProtocol
-from app.api.uploads import ENCODINGS, MEDIA_TYPES
+from app.api.upload_form import ENCODINGS, MEDIA_TYPES
 from app.errors import Fault, Invalid, UnsupportedType
 from app.operations.file_part import Checksum
-from app.operations.form import Form, OnError
+from app.operations.form import Form, Mode, OnError
 from app.table.rejects import MOST, USUAL
 
 VERSION: Final = "1.0.0"
 ALGORITHMS: Final = {"sha256": 32, "sha1": 20}
 STREAM: Final = "application/offset+octet-stream"
-_MODES = ("append",)
 _SUFFIXES = {
     ".csv": "text/csv",
     ".ndjson": "application/x-ndjson",
@@ -125,10 +124,11 @@ def form(pairs: dict[str, str]) -> Form:
     """Return how the metadata says that the file is written."""
     media_type, encoding = _described(pairs)
     on_error: OnError = "skip" if pairs.get("on_error") == "skip" else "refuse"
+    mode: Mode = "replace" if pairs.get("mode") == "replace" else "append"
     if pairs.get("on_error", "refuse") not in get_args(OnError):
         raise _fault("on_error", "Rows at fault refuse the file or are left out: refuse, or skip.")
-    if pairs.get("mode", "append") not in _MODES:
-        raise _fault("mode", "The rows join those of earlier uploads: append.")
+    if pairs.get("mode", "append") not in get_args(Mode):
+        raise _fault("mode", "The rows join those of earlier uploads, or take their place: append, or replace.")
     delimiter = pairs.get("delimiter") or None
     if delimiter is not None and len(delimiter) != 1:
         raise _fault("delimiter", "The delimiter is one character.")
@@ -138,6 +138,7 @@ def form(pairs: dict[str, str]) -> Form:
         null_markers=tuple(pairs["null"].split(",")) if "null" in pairs else (),
         delimiter=delimiter,
         on_error=on_error,
+        mode=mode,
         max_rejected=_most_rejected(pairs.get("max_rejected")),
     )
 

@@ -2,14 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from tacit.cli.console import connect, err, find, out, print_table
+from tacit.cli.unfinished import Unfinished
+from tacit.client import Client
+from tacit.problems import Problem
+from tacit.transport import Document
 
 Columns = Annotated[list[str] | None, typer.Option("--column", "-c", help="Sealed column to open; may be repeated.")]
+
+_LATER = {401, 408, 423, 429}  # the same upload may go on once these are mended
 
 
 def upload(
@@ -23,22 +29,50 @@ def upload(
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of all earlier rows.")] = False,
     receipt: Annotated[Path | None, typer.Option(help="Save the signed receipt in this file.")] = None,
 ) -> None:
-    """Send a file into a dataset."""
-    with connect() as client, _bar() as bar:
+    """Send a file into a dataset. Broken off, the same command goes on where it stopped."""
+    options = {
+        "null": null,
+        "delimiter": delimiter,
+        "on_error": "skip" if skip else None,
+        "max_rejected": max_rejected if skip else None,
+        "mode": "replace" if replace else None,
+    }
+    with connect() as client:
         target = find(dataset, client.list_datasets())
-        task = bar.add_task(file.name, total=file.stat().st_size)
-        reply = client.upload(
-            target,
-            file,
-            null=null,
-            delimiter=delimiter,
-            on_error="skip" if skip else None,
-            max_rejected=max_rejected if skip else None,
-            mode="replace" if replace else None,
-            progress=lambda sent, size: bar.update(task, completed=sent, total=size),
-        )
+        earlier = Unfinished(client.url, target, file, options)
+        try:
+            reply = _sent(client, target, file, options, earlier)
+        except KeyboardInterrupt:
+            if earlier.recall():
+                err.print("Broken off. The same command goes on where this one stopped.", markup=False)
+            raise
+        except Problem as refused:
+            if refused.status < 500 and refused.status not in _LATER:  # noqa: PLR2004  it came to an end
+                earlier.forget()
+            raise
+    earlier.forget()
     if receipt is not None and "receipt" in reply:
         receipt.write_text(json.dumps(reply["receipt"], ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    _print_report(reply)
+
+
+def _sent(client: Client, dataset: str, file: Path, options: dict[str, Any], earlier: Unfinished) -> Document:
+    resume = earlier.recall()
+    if resume:
+        err.print("Going on with an upload that was broken off.", markup=False)
+    with _bar() as bar:
+        task = bar.add_task(file.name, total=file.stat().st_size)
+        return client.upload(
+            dataset,
+            file,
+            **options,
+            progress=lambda sent, size: bar.update(task, completed=sent, total=size),
+            resume=resume,
+            began=earlier.remember,
+        )
+
+
+def _print_report(reply: Document) -> None:
     columns = reply.get("columns", [])
     print_table(["column", "technique", "nulls"], [[c.get("name"), c.get("technique"), c.get("nulls")] for c in columns])
     left_out = reply.get("rejected_rows") or 0
@@ -47,6 +81,11 @@ def upload(
         + (f", {left_out} left out." if left_out else "."),
         markup=False,
     )
+    receipt = reply.get("receipt")
+    if isinstance(receipt, dict):
+        for name in ("digest", "received_at", "policy_version", "key_id"):
+            if name in receipt:
+                out.print(f"receipt {name}: {receipt[name]}", markup=False)
     for rejected in reply.get("rejected", [])[:20]:
         err.print(f"left out: {json.dumps(rejected)}", markup=False)
 

@@ -12,8 +12,17 @@ RESET = struct.pack("ii", 1, 0)
 class Line:
     """Listens on `url`; what it forwards to may change, as a service that is started again does."""
 
-    def __init__(self, target: str, *, cuts: Iterable[int] = (), at: int | None = None, then: Callable[[], str] | None = None):
-        """Cut whenever so many bytes went up in all; once `at` bytes did, go on to where `then()` says."""
+    def __init__(
+        self,
+        target: str,
+        *,
+        cuts: Iterable[int] = (),
+        at: int | None = None,
+        then: Callable[[], str] | None = None,
+        pause_at: int | None = None,
+    ):
+        """Cut whenever so many bytes went up in all; once `at` bytes did, go on to where `then()` says; or pause until told."""
+        self.paused, self._go_on, self._pause_at = threading.Event(), threading.Event(), pause_at
         self._target, self._cuts, self._at, self._then = target, sorted(cuts), at, then
         self._up, self.made, self.cut = 0, 0, 0
         self._lock = threading.Lock()
@@ -22,7 +31,15 @@ class Line:
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
+    @property
+    def went_up(self) -> int:
+        return self._up
+
+    def resume(self) -> None:
+        self._go_on.set()
+
     def close(self) -> None:
+        self._go_on.set()
         self._listening.close()
         for one in list(self._open):
             self._drop(one)
@@ -74,6 +91,10 @@ class Line:
         """Count bytes that went up; tell whether the connection is to be cut now."""
         with self._lock:
             self._up += size
+            if self._pause_at is not None and self._up >= self._pause_at:
+                self._pause_at = None
+                self.paused.set()
+                self._go_on.wait()
             if self._at is not None and self._then is not None and self._up >= self._at:
                 self._at = None
                 self._target = self._then()

@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
         )
         self._send(reply)
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do  # noqa: N815 - http.server's names
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do  # noqa: N815 - http.server's names
 
     def log_message(self, *args):
         pass

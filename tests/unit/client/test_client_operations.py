@@ -63,10 +63,12 @@ CALLS = [
     ("decrypt", ("k", [{"ciphertext": "c"}]), {}, "POST /v1/keys/k:decrypt", {"items": [{"ciphertext": "c"}]}),
     ("put_key_grant", ("k", "s", ["encrypt"]), {}, "PUT /v1/keys/k/grants/s", {"rights": ["encrypt"]}),
     ("delete_key_grant", ("k", "s"), {}, "DELETE /v1/keys/k/grants/s", None),
+    ("get_file", ("f",), {}, "GET /v1/files/f", None),
+    ("terminate_file", ("f",), {}, "DELETE /v1/files/f", None),
     ("signing_keys", (), {}, "GET /v1/signing-keys", None),
     ("audit", (), {}, "GET /v1/audit", None),
 ]
-ELSEWHERE = {"upload", "export_rows", "iterate_rows", "export_frame", "contribute", "close"}
+ELSEWHERE = {"upload", "get_offset", "export_rows", "iterate_rows", "export_frame", "contribute", "close"}
 PAID_OR_MADE = {"create_principal", "create_token", "create_population", "create_dataset", "create_tally", "create_key"} | {
     "ask",
     "send_contribution",

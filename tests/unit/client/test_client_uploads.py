@@ -6,6 +6,7 @@ import io
 import os
 
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from pyarrow import parquet as pq
@@ -140,6 +141,39 @@ def test_a_table_of_arrow_is_cut_into_row_groups(client, uploads):
     file = pq.ParquetFile(io.BytesIO(uploads.last.body))
     assert file.metadata.num_row_groups == 2
     assert file.metadata.num_rows == 100_000
+
+
+def test_a_polars_frame_is_a_table_as_well(client, uploads):
+    client.upload("d", pl.DataFrame({"name": ["Ann", None], "age": [1, 2]}))
+    table = pq.read_table(io.BytesIO(uploads.last.body))
+    assert table.to_pydict() == {"name": ["Ann", None], "age": [1, 2]}
+    assert {str(field.type) for field in table.schema} == {"string", "int64"}
+
+
+def test_batches_stream_once_with_bounded_memory(client, uploads):
+    made, alive = [], []
+
+    def batches():
+        for number in range(40):
+            batch = pa.record_batch({"x": pa.array(range(number * 50_000, (number + 1) * 50_000))})
+            made.append(number)
+            yield batch
+
+    def progress(sent, size):
+        alive.append((len(made), sent, size))
+
+    client.upload("d", batches(), progress=progress)
+    seen = uploads.last
+    assert "content-digest" not in seen.headers
+    assert seen.headers["transfer-encoding"] == "chunked"
+    table = pq.read_table(io.BytesIO(seen.body))
+    assert table.column("x").to_pylist() == list(range(2_000_000))
+    assert alive[0][0] < 40, "the first bytes went before the last batch was made"
+    assert alive[-1] == (40, len(seen.body), None)
+    client.upload("d", pa.RecordBatchReader.from_batches(pa.schema([("x", pa.int64())]), []))
+    assert pq.read_table(io.BytesIO(uploads.last.body)).num_rows == 0
+    with pytest.raises(ValueError, match="only once"):
+        client.upload("d", batches(), resumable=True)
 
 
 def test_other_things_are_no_tables(client):
