@@ -11,6 +11,7 @@ Promises
 - Memory: one piece of 1 MiB.
 """
 
+import hmac
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
@@ -158,7 +159,7 @@ class Sending:
         if self.body.digest is None or not isinstance(receipt, Mapping) or "digest" not in receipt:
             return reply
         sent = b64decode(self.body.digest.split(":")[1]).hex()
-        if str(receipt["digest"]) != f"sha-256:{sent}":
+        if not hmac.compare_digest(str(receipt["digest"]).encode(), f"sha-256:{sent}".encode()):
             raise ReceiptMismatch("the receipt is not for the bytes that were sent: was the file changed meanwhile?")
         return reply
 

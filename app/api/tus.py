@@ -77,8 +77,29 @@ async def _version(request: Request) -> None:
 
 router = APIRouter(route_class=TusRoute, prefix="/v1/files", tags=["files"])
 _SPOKEN = [Depends(_version)]
+_HEADERS = {
+    "Tus-Resumable": ({"type": "string", "enum": [said.VERSION]}, "The version of tus that is spoken."),
+    "Upload-Length": ({"type": "integer", "minimum": 0}, "Bytes of the whole file."),
+    "Upload-Offset": ({"type": "integer", "minimum": 0}, "Where the piece begins: the file's bytes so far."),
+    "Upload-Metadata": ({"type": "string"}, "Pairs of a key and its value in base64, with commas between."),
+    "Upload-Checksum": ({"type": "string"}, "sha256 or sha1, a space, and the value of the piece in base64."),
+}
+
+
+def _takes(*needed: str, body: dict[str, Any] | None = None, optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Describe an operation's headers, which are read by `tus_headers`, and its body."""
+    described = [
+        {"name": name, "in": "header", "required": name in needed, "schema": _HEADERS[name][0], "description": _HEADERS[name][1]}
+        for name in (*needed, *optional)
+    ]
+    return {"parameters": described, **(body or {})}
+
+
 _PIECE = raw_body({said.STREAM: ""}, description="A piece of the file, from Upload-Offset on.")
 _FIRST = {"requestBody": {**_PIECE["requestBody"], "required": False, "description": "The first piece, or nothing."}}
+_CREATES = _takes("Tus-Resumable", "Upload-Length", "Upload-Metadata", body=_FIRST, optional=("Upload-Checksum",))
+_APPENDS = _takes("Tus-Resumable", "Upload-Offset", body=_PIECE, optional=("Upload-Checksum",))
+_SPEAKS = _takes("Tus-Resumable")
 _RAISES = (TooLarge, UnsupportedType, Conflict, WrongOffset, FileBusy, ChecksumMismatch, RequestTimeout, UnsupportedProtocol)
 
 
@@ -95,7 +116,7 @@ async def files_options(desk: DeskHere) -> Response:
     return Response(status_code=204, headers=described)
 
 
-@router.post("", status_code=201, dependencies=_SPOKEN, openapi_extra=_FIRST)
+@router.post("", status_code=201, dependencies=_SPOKEN, openapi_extra=_CREATES)
 @terms(raises=_RAISES)
 async def create_file(
     request: Request, response: Response, desk: DeskHere, caller: CallerHere, claim: ClaimHere, pump: PumpHere
@@ -128,7 +149,7 @@ async def create_file(
     return told
 
 
-@router.head("/{file}", response_class=Response, dependencies=_SPOKEN)
+@router.head("/{file}", response_class=Response, dependencies=_SPOKEN, openapi_extra=_SPEAKS)
 @terms(raises=(UnsupportedProtocol,))
 def get_offset(desk: DeskHere, caller: CallerHere, file: str) -> Response:
     """Say where to go on: Upload-Offset of Upload-Length bytes have come, and stay until Upload-Expires."""
@@ -138,7 +159,7 @@ def get_offset(desk: DeskHere, caller: CallerHere, file: str) -> Response:
     return Response(headers={"Cache-Control": "no-store", **_offset(told), **length, **metadata})
 
 
-@router.patch("/{file}", status_code=204, response_class=Response, dependencies=_SPOKEN, openapi_extra=_PIECE)
+@router.patch("/{file}", status_code=204, response_class=Response, dependencies=_SPOKEN, openapi_extra=_APPENDS)
 @terms(raises=_RAISES)
 async def append_file(request: Request, desk: DeskHere, caller: CallerHere, pump: PumpHere, file: str) -> Response:
     """Send the piece that begins at Upload-Offset.
@@ -154,7 +175,7 @@ async def append_file(request: Request, desk: DeskHere, caller: CallerHere, pump
     return Response(status_code=204, headers=_offset(told))
 
 
-@router.delete("/{file}", status_code=204, response_class=Response, dependencies=_SPOKEN)
+@router.delete("/{file}", status_code=204, response_class=Response, dependencies=_SPOKEN, openapi_extra=_SPEAKS)
 @terms(raises=(UnsupportedProtocol,))
 def terminate_file(desk: DeskHere, caller: CallerHere, file: str) -> Response:
     """End a file: its bytes are gone at once. The upload that it has become stays."""

@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import io
 import json
 import shutil
 import subprocess
@@ -12,10 +13,13 @@ import time
 
 import pytest
 
+from app.operations import files
+from app.operations.form import Form
 from tacit import Client
 from tests.attacks.cutting import Line
 from tests.attacks.laid_bare import execute, rows
 from tests.attacks.test_uploads import Served
+from tests.world import ROWS
 
 MB = 1_000_000
 JS_VERSION = "4.3.1"
@@ -143,3 +147,17 @@ def test_i15_with_checksums_or_bytes_at_creation_all_arrives_as_well(small_world
 @pytest.mark.parametrize("client", [_tuspy, _js])
 def test_i15_fifty_megabytes_over_a_bad_line_to_a_server_that_is_killed(world, request, tmp_path, client):
     _check(world, *_sent_over_a_bad_line(world, request, tmp_path, client, size=50 * MB, variant=False))
+
+
+@pytest.mark.attack("I15")
+def test_i15_a_complete_file_of_a_process_that_died_becomes_an_upload_when_one_starts(world):
+    """The process dies after the last byte was acknowledged and before anything began to read it."""
+    dataset = world.dataset(world.population())
+    partner = world.caller("partner")
+    made = files.create(world.desk, partner, dataset, form=Form("text/csv", None), length=len(ROWS), claim=None)
+    files.append(world.desk, partner, made["id"], offset=0, body=io.BytesIO(ROWS))
+    assert world.partner.get_file(made["id"])["state"] == "complete"
+    world.serve()
+    with world.client("partner") as client:
+        told = client.get_file(made["id"], wait=30)
+    assert (told["state"], told["upload"]["rows"]) == ("ready", 200)

@@ -13,7 +13,7 @@ from app.api.populations import pseudonymize
 from app.api.rates import BURST_SECONDS
 from app.api.tallies import NewTally, contribute
 from app.dp import budget, domain, json_form
-from app.operations import datasets, named_keys, once, populations, quotas
+from app.operations import datasets, files, named_keys, once, populations, quotas
 from app.settings import Settings
 from app.store.engine import WAITING, WRITERS
 from app.table import limits, schema
@@ -78,6 +78,9 @@ ROWS = {
         f"{_bytes(SET['daily_upload_bytes'])} in {quotas.WINDOW.total_seconds() / 3600:.0f} hours,"
         f" {SET['uploads_per_principal']}, {SET['files_per_principal']}; `TACIT_DAILY_UPLOAD_BYTES`,"
         " `TACIT_UPLOADS_PER_PRINCIPAL`, `TACIT_FILES_PER_PRINCIPAL`"
+    ),
+    "a file that comes in pieces: waits for its next byte, pieces": (
+        f"{SET['file_hours']:.0f} hours (`TACIT_FILE_HOURS`), {files.MAX_PARTS:,}"
     ),
     "requests under way, writers that wait, in each process": f"{REQUESTS_AT_ONCE}, {WAITING}; beyond, 503",
     "waiting for the database; for a request's head": (
