@@ -253,6 +253,7 @@ def _corruptions():
             "UPDATE files SET frames = 0, received = 0, length = 0 WHERE id = '{file}'",
         ],
     )
+    yield "said to be shorter", ["UPDATE files SET received = received - 1, length = length - 1 WHERE id = '{file}'"]
     yield "renumbered part", ["UPDATE file_frames SET part = 1" + one]
     yield (
         "under another's key",
@@ -323,6 +324,37 @@ def test_i15_a_try_that_died_is_taken_over_and_one_that_lost_its_file_changes_no
     exported = io.BytesIO()
     world.owner.export_rows(reply["dataset"], exported, purpose="check", format="csv")
     assert exported.getvalue().count(b"\n") == 201
+
+
+@pytest.mark.attack("I15")
+def test_i15_a_try_that_wakes_while_another_is_at_it_touches_nothing(world, frames_of_512):
+    file, told = _sent(world), {}
+    events = {name: (threading.Event(), threading.Event()) for name in ("sleeper", "second")}
+
+    def attempt(name, desk):
+        began, go_on = events[name]
+
+        def pause(read):
+            if read and not began.is_set():
+                began.set()
+                assert go_on.wait(30)
+
+        thread = threading.Thread(target=lambda: told.update({name: file_ingest.ingest_file(desk, file, progress=pause)}))
+        thread.start()
+        assert began.wait(30)
+        return thread
+
+    sleeper = attempt("sleeper", world.desk)
+    second = attempt("second", later(world.desk, 120))
+    events["sleeper"][1].set()
+    sleeper.join(1.5)
+    assert sleeper.is_alive(), "it waits for the try that took over"
+    assert rows(world.desk, "SELECT (SELECT count(*) FROM uploads), (SELECT count(*) FROM row_groups)") == [(1, 0)]
+    events["second"][1].set()
+    second.join(30)
+    sleeper.join(30)
+    assert told["second"] == told["sleeper"]
+    assert rows(world.desk, "SELECT (SELECT count(*) FROM uploads), (SELECT count(*) FROM row_groups)") == [(1, 1)]
 
 
 @pytest.mark.attack("I15")

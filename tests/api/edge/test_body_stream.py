@@ -339,6 +339,17 @@ def test_many_tiny_pieces_do_not_add_up():
     assert len(reader.read(2_000_000)) == 1_000_000
 
 
+def test_read_piecewise_what_came_is_given_at_once_and_before_the_break():
+    reader = BodyReader(promised=None, wake=lambda: None, piecewise=True)
+    reader.offer(b"a" * MIB)
+    reader.offer(b"bc")
+    assert reader.read(MIB + 1) == b"a" * MIB, "what is at hand, without waiting for more"
+    reader.end(ClientGone("gone"))
+    assert reader.read(10) == b"bc"
+    with pytest.raises(ClientGone):
+        reader.read(10)
+
+
 def test_a_cut_stream_does_not_look_whole(serve, logged):
     with serve() as (_, port), _connect(port) as connection:
         connection.sendall(b"GET /v1/stream HTTP/1.1\r\n" + HEAD + b"\r\n")
