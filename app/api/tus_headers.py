@@ -96,7 +96,7 @@ def brings_bytes(request: Request) -> bool:
 
 
 def metadata(text: str) -> dict[str, str]:
-    """Return the pairs of an Upload-Metadata header; values that are no text are left out, and so can't be meant for us."""
+    """Return the pairs of an Upload-Metadata header; a value that is no text becomes one that nothing of ours accepts."""
     if len(text) > _MOST_METADATA:
         raise _broken("upload-metadata", "The metadata is too long.")
     pairs: dict[str, str] = {}
