@@ -49,13 +49,14 @@ class Job(Authenticated, Table):
     """Long work that was asked for: ids only. The engine keeps its own books; this row says who may look and what came of it."""
 
     __tablename__ = "jobs"
-    moving = frozenset({"state", "done", "total", "result", "problem", "cancelled", "started_at", "finished_at"})
+    moving = frozenset({"state", "attempts", "done", "total", "result", "problem", "cancelled", "started_at", "finished_at"})
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     organisation_id: Mapped[str] = mapped_column(Id, index=True)
     principal_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("principals.id"), index=True)
     kind: Mapped[str]
     subject_id: Mapped[str] = mapped_column(Id)  # what it works on: a file
     state: Mapped[str]  # queued, running, done, failed, cancelled
+    attempts: Mapped[int] = mapped_column(default=0)  # turns begun; a worker whose turn is not the newest writes nothing
     done: Mapped[int] = mapped_column(default=0)  # progress, where it tells nothing about people
     total: Mapped[int | None]
     cancelled: Mapped[bool] = mapped_column(default=False)  # asked to stop; heeded at the next step

@@ -22,6 +22,7 @@ def upgrade() -> None:
     sa.Column('kind', sa.String(), nullable=False),
     sa.Column('subject_id', sa.String(length=36), nullable=False),
     sa.Column('state', sa.String(), nullable=False),
+    sa.Column('attempts', sa.BigInteger(), nullable=False),
     sa.Column('done', sa.BigInteger(), nullable=False),
     sa.Column('total', sa.BigInteger(), nullable=True),
     sa.Column('cancelled', sa.Boolean(), nullable=False),
