@@ -1,4 +1,4 @@
-"""The operator's commands: `python -m app init | serve | migrate | token | organisation | openapi | verify-audit`.
+"""The operator's commands: `python -m app init | serve | worker | migrate | token | organisation | openapi | verify-audit`.
 
 What shows a secret shows it once, on standard output; everything else speaks on standard error.
 """
@@ -6,6 +6,7 @@ What shows a secret shows it once, on standard output; everything else speaks on
 import json
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from app.clock import SystemClock
 from app.crypto import root_key
 from app.crypto.keyring import Keyring
 from app.errors import Sealed, TacitError
-from app.main import close_desk, create_app, desk_over, open_desk, read_root_key
+from app.main import close_desk, create_app, desk_over, open_desk, read_root_key, work
 from app.operations import audit, keychain, principals
 from app.settings import Settings
 from app.store import grants, schema
@@ -91,6 +92,19 @@ def serve() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn drains, then raises the signal again: it ended well
     place = {"host": settings.host, "port": settings.port}
     uvicorn.run(create_app(settings), **serving(**place, timeout_graceful_shutdown=settings.stop_seconds))
+
+
+@cli.command()
+def worker() -> None:
+    """Run jobs beside services over the same PostgreSQL until told to stop; SIGTERM drains."""
+    settings = Settings()
+    log.configure(sys.stderr, level=settings.log_level)
+    if settings.database().startswith("sqlite"):
+        raise Sealed("With SQLite the service runs its jobs itself; workers need PostgreSQL: set TACIT_DATABASE_URL.")
+    stop = threading.Event()
+    for told in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(told, lambda *_: stop.set())
+    work(settings, stop)
 
 
 @cli.command()

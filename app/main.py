@@ -7,7 +7,8 @@ heavy libraries wait for the first request that needs them, so that the process 
 import functools
 import os
 import tempfile
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -23,6 +24,9 @@ from app.crypto import root_key
 from app.crypto.keyring import Keyring
 from app.crypto.signing import Signer
 from app.errors import Sealed
+from app.jobs.kinds import KINDS
+from app.jobs.port import Jobs
+from app.jobs.runner import Kind
 from app.noise.sampler import Sampler, source
 from app.operations import keychain
 from app.operations.desk import Desk, Rules
@@ -34,29 +38,37 @@ from app.table.apart.parsers import Parsers
 THREADS = 100  # of operations: more than writers may wait (store/engine.py), so that reading goes on while they do
 
 
-def create_app(settings: Settings | None = None, *, clock: Clock | None = None, parsers: Parsers | None = None) -> FastAPI:
-    """Return the service, ready to be served; `parsers` that are handed in stay the caller's to close."""
+def create_app(
+    settings: Settings | None = None,
+    *,
+    clock: Clock | None = None,
+    parsers: Parsers | None = None,
+    kinds: Mapping[str, Kind] | None = None,
+) -> FastAPI:
+    """Return the service, ready to be served; `parsers` that are handed in stay the caller's to close.
+
+    `kinds` of jobs are those of the house unless others are given.
+    """
     from app.api.application import build
-    from app.api.background import Background
     from app.api.body_stream import UPLOADS_AT_ONCE
     from app.api.rates import Rates
 
     settings = settings or Settings()
     desk = open_desk(settings, clock=clock or SystemClock(), parsers=parsers)
+    jobs = open_jobs(settings, desk, kinds=kinds)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         from app.operations import files, janitor
 
         current_default_thread_limiter().total_tokens = THREADS
         janitor.sweep(desk, alone=desk.database.embedded)
         files.sweep(desk, alone=desk.database.embedded)
         desk.parsers.start()
-        app.state.work = work = Background(desk)
-        work.resume()
         with janitor.at_work(desk, also=lambda: files.sweep(desk, alone=False)):
+            jobs.launch()
             yield
-        work.close()
+            jobs.shutdown()
         close_desk(desk, parsers=parsers is None)
 
     rates = Rates.of(
@@ -65,7 +77,33 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
         failures_per_minute=settings.failed_tokens_per_minute,
     )
     each = settings.uploads_per_principal or UPLOADS_AT_ONCE
-    return build(desk, lifespan=lifespan, stalled_after=settings.stalled_upload_seconds, rates=rates, uploads_each=each)
+    return build(desk, jobs, lifespan=lifespan, stalled_after=settings.stalled_upload_seconds, rates=rates, uploads_each=each)
+
+
+def open_jobs(settings: Settings, desk: Desk, *, kinds: Mapping[str, Kind] | None = None, works_here: bool | None = None) -> Jobs:
+    """Return the jobs of the desk's database; nothing runs before they are launched."""
+    return Jobs(
+        desk,
+        url=settings.jobs_database(),
+        kinds=KINDS if kinds is None else kinds,
+        works_here=settings.jobs == "here" if works_here is None else works_here,
+        silence=settings.worker_silence_seconds,
+        at_once=settings.jobs_at_once,
+    )
+
+
+def work(settings: Settings, stop: threading.Event, *, clock: Clock | None = None, kinds: Mapping[str, Kind] | None = None) -> None:
+    """Run jobs in this process until `stop` is set; then let running ones end, or hand them back."""
+    from app.operations import files, janitor
+
+    desk = open_desk(settings, clock=clock or SystemClock())
+    jobs = open_jobs(settings, desk, kinds=kinds, works_here=True)
+    desk.parsers.start()
+    with janitor.at_work(desk, also=lambda: files.sweep(desk, alone=False)):
+        jobs.launch(at_once=True)
+        stop.wait()
+        jobs.shutdown()
+    close_desk(desk)
 
 
 def open_desk(settings: Settings, *, clock: Clock, parsers: Parsers | None = None) -> Desk:

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     stalled_upload_seconds: float = 60.0  # a body that sends nothing for so long is given up
     database_patience_seconds: float = Field(default=10.0, gt=0)  # a writer waits so long for its turn, then it is 503
     stop_seconds: int = Field(default=30, ge=1)  # what runs at SIGTERM may take so long, then it is cut
+    jobs: Literal["here", "workers"] = "here"  # workers: `serve` leaves jobs to `python -m app worker`
+    jobs_at_once: int = Field(default=2, ge=1, le=64)  # in one process
+    worker_silence_seconds: float = Field(default=30.0, ge=1.0)  # a worker unheard of for so long is taken for dead
 
     # Rates count in each process for itself, quotas in the database for all; 0 switches one off.
     rate_per_second: float = Field(default=200, ge=0)  # requests of one principal; twice as many at once
@@ -48,6 +51,12 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{(self.folder / 'tacit.db').resolve()}"
+
+    def jobs_database(self) -> str:
+        """Return the URL of the job engine's own books: a file beside an embedded database, else a schema in the same one."""
+        if self.database().startswith("sqlite"):
+            return f"sqlite:///{(self.folder / 'jobs.sqlite').resolve()}"
+        return self.database()
 
     def root_key_path(self) -> Path:
         """Return where the root key's file lies."""

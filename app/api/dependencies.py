@@ -12,7 +12,9 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from app.api.body_stream import Pump
 from app.api.rates import Rates
+from app.api.watch import Watch
 from app.errors import Fault, Invalid
+from app.jobs.port import Jobs
 from app.operations.desk import Caller, Desk
 from app.operations.once import Claim
 
@@ -69,10 +71,22 @@ async def _expected(if_match: Annotated[str | None, Header(description="The ETag
     return int(bare)
 
 
+async def _jobs(request: Request) -> Jobs:
+    jobs: Jobs = request.app.state.jobs
+    return jobs
+
+
+async def _watch(request: Request) -> Watch:
+    watch: Watch = request.app.state.watch
+    return watch
+
+
 DeskHere = Annotated[Desk, Depends(_desk)]
 CallerHere = Annotated[Caller, Depends(_caller)]
 RatesHere = Annotated[Rates, Depends(_rates)]
 PumpHere = Annotated[Pump, Depends(_pump)]
+JobsHere = Annotated[Jobs, Depends(_jobs)]
+WatchHere = Annotated[Watch, Depends(_watch)]
 ClaimHere = Annotated[Claim | None, Depends(_claim)]
 ExpectedVersion = Annotated[int | None, Depends(_expected)]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many items at most.")]

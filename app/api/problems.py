@@ -175,6 +175,14 @@ def document(error: e.TacitError, *, request_id: str, places: Sequence[Mapping[s
     }
 
 
+def of_members(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the problem document of what was kept of an error: `code`, `detail` and perhaps `errors`. No request asked for it."""
+    code = kept["code"] if kept.get("code") in CODES else Internal.code
+    known = TABLE[CODES[code]]
+    shown = {"type": f"urn:tacit:problem:{code}", "title": known.title, "status": known.status}
+    return {**shown, "detail": known.remedy, **kept, "code": code, "docs": f"/problems/{code}"}
+
+
 def item_error(error: e.TacitError) -> dict[str, Any]:
     """Return the `error` member of one item of a batch."""
     faults = [fault.as_json() for fault in error.faults]

@@ -5,9 +5,9 @@ Promises
 - A kind is told to stop when its job was cancelled or this worker is leaving; what it left half done, it removes or goes on from.
 - While the database is away a turn waits for it: an end is not lost to a restart of PostgreSQL.
 
-A kind is a function `(desk, subject_id, work)`; it asks `work.stop()` and tells `work.progress(done, total)` as it goes, stops by
-raising `Stopped` (or anything else, once it was told to stop), and returns the path of what it made. Run again, it must find what
-it made before instead of making it twice.
+A kind is a function `(desk, subject_id, work)` that returns the path of what it made. As it goes it tells `work.progress(done)`
+and asks `work.stop()`: once that is true the job was cancelled, and it raises after it has cleaned up; what either of the two
+raises breaks it off. Run again, it must find what it made before instead of making it twice.
 """
 
 import logging
@@ -29,12 +29,12 @@ _TOO_OFTEN = {"code": "internal", "detail": "The job ended its process several t
 _T = TypeVar("_T")
 
 
-class Stopped(Exception):
-    """A kind stopped because it was told to."""
-
-
 class HandedBack(BaseException):
-    """Ends a workflow without an outcome: the job goes on elsewhere. No `Exception`, because the engine records those as the end."""
+    """Ends a workflow without an outcome: the job goes on elsewhere. The engine records every `Exception` as the job's end."""
+
+
+class Leaving(Exception):
+    """This worker is leaving: the kind is broken off here and gone on with elsewhere."""
 
 
 class TurnOver(Exception):
@@ -44,12 +44,12 @@ class TurnOver(Exception):
 class Work(Protocol):
     """What a kind is given to speak to its job with."""
 
-    def progress(self, done: int, total: int | None) -> None:
-        """Say how far it has come."""
+    def progress(self, done: int, /) -> None:
+        """Say how far it has come, in bytes."""
         ...
 
     def stop(self) -> bool:
-        """Tell whether to stop now."""
+        """Tell whether the job was cancelled."""
         ...
 
 
@@ -64,12 +64,12 @@ class _Work:
         self._looked = self._wrote = 0.0
         self.cancelled = False
 
-    def progress(self, done: int, total: int | None) -> None:
+    def progress(self, done: int, /) -> None:
         now = time.monotonic()
-        if now - self._wrote < _LOOK_EVERY and done != total:
+        if now - self._wrote < _LOOK_EVERY:
             return
         self._wrote = now
-        if not jobs.note_progress(self._desk, self._turn, done=done, total=total):
+        if not jobs.note_progress(self._desk, self._turn, done=done):
             raise TurnOver
 
     def stop(self) -> bool:
@@ -80,7 +80,9 @@ class _Work:
             if asked is None:
                 raise TurnOver
             self.cancelled = self.cancelled or asked
-        return self.cancelled or self._leaving.is_set()
+        if self._leaving.is_set() and not self.cancelled:
+            raise Leaving
+        return self.cancelled
 
 
 class Runner:

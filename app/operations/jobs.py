@@ -14,6 +14,7 @@ Nothing here enqueues: app/api decides what becomes a job, app/jobs runs it.
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -30,6 +31,7 @@ from app.store.tables import Job
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 ENDS = frozenset({DONE, FAILED, CANCELLED})
 MOST_TURNS = 8  # a job that takes its worker down with it is not tried for ever
+_BRIEF = ("id", "kind", "state", "created_at")
 _ASKERS = (OPERATOR, OWNER, PARTNER, ANALYST, SERVICE)
 
 
@@ -69,7 +71,7 @@ def get_job(desk: Desk, caller: Caller, job_id: str) -> dict[str, Any]:
     access.require_role(caller, *_ASKERS)
     with desk.database.read() as tx:
         row = _own(desk, tx, caller, job_id)
-    return shown(row, state_only=row.principal_id != caller.id)
+    return _to(caller, row)
 
 
 def list_jobs(desk: Desk, caller: Caller, *, after: str, limit: int) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def list_jobs(desk: Desk, caller: Caller, *, after: str, limit: int) -> dict[str
     everyones = caller.role == OPERATOR
     with desk.database.read() as tx:
         rows = jobs.page(tx, caller.organisation, principal_id=None if everyones else caller.id, after=after, limit=limit)
-    items = [shown(believe(desk, row), state_only=row.principal_id != caller.id) for row in rows]
+    items = [_to(caller, believe(desk, row)) for row in rows]
     return {"items": items, "next_cursor": rows[-1].id if len(rows) == limit else None}
 
 
@@ -90,14 +92,23 @@ def cancel_job(desk: Desk, caller: Caller, job_id: str) -> dict[str, Any]:
         if jobs.cancel(tx, row.id, now=desk.clock.now()):
             audit.note(desk, tx, caller, "cancel-job", row.id)
             tx.refresh(row)
-        return shown(row, state_only=row.principal_id != caller.id)
+        return _to(caller, row)
 
 
-def documents(desk: Desk, job_ids: Iterable[str], *, state_only: bool) -> dict[str, dict[str, Any]]:
-    """Return the documents of jobs that their waiters were allowed to see."""
+def documents(desk: Desk, job_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the whole documents of jobs that their waiters were allowed to see; those that do not verify are left out."""
     with desk.database.read() as tx:
         rows = jobs.several(tx, job_ids)
-    return {row.id: shown(believe(desk, row), state_only=state_only) for row in rows}
+    found = {}
+    for row in rows:
+        with suppress(Integrity):
+            found[row.id] = shown(believe(desk, row))
+    return found
+
+
+def brief(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an operator sees of another's job."""
+    return {name: document[name] for name in _BRIEF}
 
 
 def unfinished(desk: Desk, *, older_than: timedelta = timedelta(0), limit: int) -> list[str]:
@@ -117,10 +128,10 @@ def begin(desk: Desk, job_id: str) -> Turn | None:
         return Turn(job_id, row.kind, row.subject_id, row.attempts + 1)
 
 
-def note_progress(desk: Desk, turn: Turn, *, done: int, total: int | None) -> bool:
+def note_progress(desk: Desk, turn: Turn, *, done: int) -> bool:
     """Write how far the turn has come; False if it is over."""
     with desk.database.write() as tx:
-        return jobs.note_progress(tx, turn.job_id, turn=turn.number, done=done, total=total)
+        return jobs.note_progress(tx, turn.job_id, turn=turn.number, done=done)
 
 
 def asked_to_stop(desk: Desk, turn: Turn) -> bool | None:
@@ -149,16 +160,16 @@ def problem_of(error: TacitError) -> dict[str, Any]:
     return {"code": error.code, "detail": error.detail, **({"errors": faults} if faults else {})}
 
 
-def shown(row: Job, *, state_only: bool = False) -> dict[str, Any]:
+def shown(row: Job) -> dict[str, Any]:
     """Return a job's document; its problem in the short form."""
-    brief = {"id": row.id, "kind": row.kind, "state": row.state, "created_at": rfc3339(row.created_at)}
-    if state_only:
-        return brief
     return {
-        **brief,
+        "id": row.id,
+        "kind": row.kind,
+        "state": row.state,
         "progress": {"done": row.done, "total": row.total},
         "result": row.result,
         "problem": None if row.problem is None else _problem(row.problem),
+        "created_at": rfc3339(row.created_at),
         "started_at": None if row.started_at is None else rfc3339(row.started_at),
         "finished_at": None if row.finished_at is None else rfc3339(row.finished_at),
     }
@@ -172,6 +183,10 @@ def _problem(text: str) -> dict[str, Any]:
     if not isinstance(members, dict):
         raise Integrity("A job's record does not read as it was written.")
     return members
+
+
+def _to(caller: Caller, row: Job) -> dict[str, Any]:
+    return shown(row) if row.principal_id == caller.id else brief(shown(row))
 
 
 def _own(desk: Desk, tx: Transaction, caller: Caller, job_id: str) -> Job:

@@ -53,9 +53,9 @@ def begin(tx: Transaction, job_id: str, *, earlier: int, now: datetime) -> bool:
     return _one(tx, sa.update(Job).where(*where).values(state="running", attempts=earlier + 1, started_at=started))
 
 
-def note_progress(tx: Transaction, job_id: str, *, turn: int, done: int, total: int | None) -> bool:
+def note_progress(tx: Transaction, job_id: str, *, turn: int, done: int) -> bool:
     """Write how far the turn has come; False if the turn is over."""
-    return _one(tx, sa.update(Job).where(*_mine(job_id, turn)).values(done=done, total=total))
+    return _one(tx, sa.update(Job).where(*_mine(job_id, turn)).values(done=done))
 
 
 def asked_to_stop(tx: Transaction, job_id: str, *, turn: int) -> bool | None:
