@@ -77,7 +77,8 @@ def create_app(
         failures_per_minute=settings.failed_tokens_per_minute,
     )
     each = settings.uploads_per_principal or UPLOADS_AT_ONCE
-    return build(desk, jobs, lifespan=lifespan, stalled_after=settings.stalled_upload_seconds, rates=rates, uploads_each=each)
+    stalled = settings.stalled_upload_seconds
+    return build(desk, lifespan=lifespan, stalled_after=stalled, rates=rates, uploads_each=each, work=jobs)
 
 
 def open_jobs(settings: Settings, desk: Desk, *, kinds: Mapping[str, Kind] | None = None, works_here: bool | None = None) -> Jobs:
@@ -92,11 +93,11 @@ def open_jobs(settings: Settings, desk: Desk, *, kinds: Mapping[str, Kind] | Non
     )
 
 
-def work(settings: Settings, stop: threading.Event, *, clock: Clock | None = None, kinds: Mapping[str, Kind] | None = None) -> None:
+def work(settings: Settings, stop: threading.Event, *, kinds: Mapping[str, Kind] | None = None) -> None:
     """Run jobs in this process until `stop` is set; then let running ones end, or hand them back."""
     from app.operations import files, janitor
 
-    desk = open_desk(settings, clock=clock or SystemClock())
+    desk = open_desk(settings, clock=SystemClock())
     jobs = open_jobs(settings, desk, kinds=kinds, works_here=True)
     desk.parsers.start()
     with janitor.at_work(desk, also=lambda: files.sweep(desk, alone=False)):

@@ -22,12 +22,12 @@ _NOUNS = (principals, populations, datasets, uploads, tus, jobs, queries, tallie
 
 def build(
     desk: Desk | None,
-    work: Jobs | None,
     *,
     lifespan: Lifespan[FastAPI] | None,
     stalled_after: float = 60.0,
     rates: Rates | None = None,
     uploads_each: int = 8,
+    work: Jobs | None = None,
 ) -> FastAPI:
     """Return the service over a desk; without one it can only describe itself."""
     patience = Patience(seconds=stalled_after)
@@ -42,5 +42,5 @@ def build(
 
 def document() -> str:
     """Return the OpenAPI document as it is committed."""
-    described: Any = build(None, None, lifespan=None)
+    described: Any = build(None, lifespan=None)
     return openapi.as_text(openapi.build(described))

@@ -176,7 +176,7 @@ def document(error: e.TacitError, *, request_id: str, places: Sequence[Mapping[s
 
 
 def of_members(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the problem document of what was kept of an error: `code`, `detail` and perhaps `errors`. No request asked for it."""
+    """Return the problem document of what was kept of an error: `code`, `detail` and perhaps `errors`."""
     code = kept["code"] if kept.get("code") in CODES else Internal.code
     known = TABLE[CODES[code]]
     shown = {"type": f"urn:tacit:problem:{code}", "title": known.title, "status": known.status}

@@ -6,21 +6,23 @@ import json
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from app.api.body_stream import BodyReader
-from app.api.dependencies import CallerHere, ClaimHere, Cursor, DeskHere, Limit, PumpHere
+from app.api.dependencies import CallerHere, ClaimHere, Cursor, DeskHere, JobsHere, Limit, PumpHere
 from app.api.limits import terms
+from app.api.preferences import RESPOND_ASYNC, Preferences
 from app.api.problems import RequestTimeout
 from app.api.routes import EdgeRoute
 from app.api.upload_form import FILE_BODY, FormHere
 from app.errors import Conflict, Malformed, RowsRefused, TooLarge, UnsupportedType
-from app.operations import ingest, uploads
+from app.operations import file_jobs, ingest, uploads
 
 router = APIRouter(route_class=EdgeRoute, prefix="/v1/datasets/{dataset}/uploads", tags=["uploads"])
 _REPORT = {200: {"content": {"text/csv": {"example": "row,column,rule\n7,hours,not-an-integer\n"}}}}
 
 
-@router.post("", status_code=201, openapi_extra=FILE_BODY)
+@router.post("", status_code=201, openapi_extra=FILE_BODY, responses={202: {"description": "The job that makes it an upload."}})
 @terms(raises=(RowsRefused, Malformed, TooLarge, UnsupportedType, Conflict, RequestTimeout))
 async def upload(
     request: Request,
@@ -29,19 +31,30 @@ async def upload(
     caller: CallerHere,
     claim: ClaimHere,
     pump: PumpHere,
+    jobs: JobsHere,
     dataset: str,
+    prefer: Preferences,
     form: FormHere,
 ) -> dict[str, Any]:
     """Receive a file: the whole of it is kept as the policy says, or nothing; the reply holds a signed receipt.
 
     With `on_error=skip`, rows that break a rule by themselves are left out and listed; with `mode=replace`, the file takes the
-    place of all earlier rows at once.
+    place of all earlier rows at once. With `Prefer: respond-async`, the body is taken in whole and a job makes it an upload: 202
+    with the job.
     """
 
+    deferred = RESPOND_ASYNC in prefer
+
     def work(body: BodyReader) -> dict[str, Any]:
-        return ingest.upload(desk, caller, dataset, body=body, form=form, claim=claim)
+        act = file_jobs.receive if deferred else ingest.upload
+        return act(desk, caller, dataset, body=body, form=form, claim=claim)
 
     made = await pump.run(request, work, limit=desk.rules.max_upload_bytes)
+    if deferred:
+        await run_in_threadpool(jobs.start, made["id"])
+        response.status_code = 202
+        response.headers["Location"], response.headers["Preference-Applied"] = f"/v1/jobs/{made['id']}", RESPOND_ASYNC
+        return made
     response.headers["Location"] = f"/v1/datasets/{dataset}/uploads/{made['id']}"
     return made
 

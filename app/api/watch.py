@@ -61,7 +61,7 @@ class Watch:
         view: Callable[[dict[str, Any]], dict[str, Any]],
         seconds: float,
     ) -> dict[str, Any] | None:
-        """Return the job's document, as `view` shows it, once it differs from `seen`; None when the time is over, or the job gone."""
+        """Return the job as `view` shows it once it differs from `seen`; None when the time is over, or the job gone."""
         if self.closed:
             return None
         waiter = _Waiter(job_id, seen, view, asyncio.get_running_loop().create_future())

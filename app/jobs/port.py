@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from app.clock import new_id
 from app.jobs.runner import Kind, Runner
-from app.operations import jobs
+from app.operations import file_jobs, jobs
 from app.operations.desk import Desk
 
 if TYPE_CHECKING:
@@ -49,6 +49,12 @@ class Jobs:
             self._wake.set()  # the first round enqueues what is waiting
             return
         self._enqueue(job_id)
+
+    def start_file(self, file_id: str) -> None:
+        """Let a complete file become an upload: write its job down, unless it has one, and start it."""
+        job_id = file_jobs.of_file(self._desk, file_id)
+        if job_id is not None:
+            self.start(job_id)
 
     def launch(self, *, at_once: bool = False) -> None:
         """Begin to look for work; with `at_once` the engine is up when this returns."""

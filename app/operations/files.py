@@ -143,6 +143,14 @@ def terminate(desk: Desk, caller: Caller, file_id: str) -> None:
     _remove(desk, row)
 
 
+def give_up(tx: Transaction, file_id: str) -> None:
+    """Let a complete file that waits become nothing: its job was cancelled. `purge` removes its bytes afterwards."""
+    row = files.hold(tx, file_id)
+    if row is not None and row.state == files.COMPLETE:
+        row.state, row.reply = files.FAILED, kept_problems.kept(Cancelled("It was cancelled; nothing of it was kept."))
+        row.lease_id = row.lease_until = None
+
+
 def reader(desk: Desk, file_id: str, *, each: Callable[[int], None] | None = None) -> FileReader:
     """Open a complete file for reading in any order; `each` as in `FileReader`."""
     with desk.database.read() as tx:

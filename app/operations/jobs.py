@@ -21,18 +21,27 @@ from typing import Any
 
 from app.clock import new_id, rfc3339
 from app.errors import Integrity, NotFound, TacitError
-from app.operations import access, audit
+from app.operations import access, audit, files
 from app.operations.authority import believe, stamp
 from app.operations.desk import ANALYST, OPERATOR, OWNER, PARTNER, SERVICE, Caller, Desk
 from app.store import jobs
 from app.store.engine import Transaction
 from app.store.tables import Job
 
+INGEST_FILE = "ingest-file"
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 ENDS = frozenset({DONE, FAILED, CANCELLED})
 MOST_TURNS = 8  # a job that takes its worker down with it is not tried for ever
 _BRIEF = ("id", "kind", "state", "created_at")
 _ASKERS = (OPERATOR, OWNER, PARTNER, ANALYST, SERVICE)
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Whose job it is."""
+
+    organisation: str
+    principal: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +54,24 @@ class Turn:
     number: int
 
 
-def add(desk: Desk, tx: Transaction, caller: Caller, *, kind: str, subject_id: str, total: int | None) -> dict[str, Any]:
-    """Write down a job of the caller's; `total` is how many bytes there are to work through. Return its document."""
+def add(
+    desk: Desk,
+    tx: Transaction,
+    asker: Asker,
+    *,
+    kind: str,
+    subject_id: str,
+    state: str = QUEUED,
+    total: int | None = None,
+) -> Job:
+    """Write down a job of a principal's; `total` is how many bytes there are to work through."""
     row = Job(
         id=new_id(),
-        organisation_id=caller.organisation,
-        principal_id=caller.id,
+        organisation_id=asker.organisation,
+        principal_id=asker.principal,
         kind=kind,
         subject_id=subject_id,
-        state=QUEUED,
+        state=state,
         attempts=0,
         done=0,
         total=total,
@@ -63,7 +81,7 @@ def add(desk: Desk, tx: Transaction, caller: Caller, *, kind: str, subject_id: s
     )
     tx.add(stamp(desk, row))
     tx.flush()
-    return shown(row)
+    return row
 
 
 def get_job(desk: Desk, caller: Caller, job_id: str) -> dict[str, Any]:
@@ -92,7 +110,12 @@ def cancel_job(desk: Desk, caller: Caller, job_id: str) -> dict[str, Any]:
         if jobs.cancel(tx, row.id, now=desk.clock.now()):
             audit.note(desk, tx, caller, "cancel-job", row.id)
             tx.refresh(row)
-        return _to(caller, row)
+            if row.state == CANCELLED and row.kind == INGEST_FILE:
+                files.give_up(tx, row.subject_id)  # in this transaction: whoever finds the file complete would begin anew
+        told = _to(caller, row)
+    if row.state == CANCELLED and row.kind == INGEST_FILE:
+        files.purge(desk, row.subject_id)
+    return told
 
 
 def documents(desk: Desk, job_ids: Iterable[str]) -> dict[str, dict[str, Any]]:

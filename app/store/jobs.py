@@ -10,16 +10,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.store.base import Moment
 from app.store.engine import Transaction, insert_new
-from app.store.tables import Job, Worker
+from app.store.tables import File, Job, Worker
 
+RECEIVING = "receiving"  # what it works on is still on its way in, and nobody was told of the job
 UNFINISHED = ("queued", "running")
 
 
 def find(tx: Transaction, organisation: str, job_id: str) -> Job | None:
     """Return the organisation's job."""
     found = tx.get(Job, job_id)
-    return found if found is not None and found.organisation_id == organisation else None
+    return found if found is not None and found.organisation_id == organisation and found.state != RECEIVING else None
 
 
 def by_id(tx: Transaction, job_id: str) -> Job | None:
@@ -34,7 +36,7 @@ def several(tx: Transaction, job_ids: Iterable[str]) -> Sequence[Job]:
 
 def page(tx: Transaction, organisation: str, *, principal_id: str | None, after: str, limit: int) -> Sequence[Job]:
     """Return a page in the order of ids, of all principals or of one."""
-    wanted = sa.select(Job).where(Job.organisation_id == organisation, Job.id > after)
+    wanted = sa.select(Job).where(Job.organisation_id == organisation, Job.id > after, Job.state != RECEIVING)
     if principal_id is not None:
         wanted = wanted.where(Job.principal_id == principal_id)
     return tx.scalars(wanted.order_by(Job.id).limit(limit)).all()
@@ -46,9 +48,31 @@ def unfinished(tx: Transaction, *, before: datetime, limit: int) -> Sequence[str
     return tx.scalars(wanted.order_by(Job.id).limit(limit)).all()
 
 
+def subjects(tx: Transaction, subject_ids: Iterable[str]) -> set[str]:
+    """Return those of the subjects that have a job, whatever became of it."""
+    return set(tx.scalars(sa.select(Job.subject_id).where(Job.subject_id.in_(list(subject_ids)))))
+
+
+def of_subject(tx: Transaction, subject_id: str) -> Job | None:
+    """Return the subject's job."""
+    return tx.scalar(sa.select(Job).where(Job.subject_id == subject_id).order_by(Job.id).limit(1))
+
+
+def received(tx: Transaction, job_id: str, *, total: int) -> bool:
+    """Put a job into the queue whose subject is there now; False if it is gone."""
+    return _one(tx, sa.update(Job).where(Job.id == job_id, Job.state == RECEIVING).values(state="queued", total=total))
+
+
+def forget_unreceived(tx: Transaction, *, job_id: str | None = None) -> None:
+    """Remove a job whose subject did not come in whole, or all whose file is gone."""
+    gone = sa.delete(Job).where(Job.state == RECEIVING)
+    fileless = ~sa.exists().where(File.id == Job.subject_id)
+    tx.execute(gone.where(fileless if job_id is None else Job.id == job_id).execution_options(synchronize_session=False))
+
+
 def begin(tx: Transaction, job_id: str, *, earlier: int, now: datetime) -> bool:
     """Begin the turn after `earlier` turns; False if somebody else did, or the job has its end."""
-    started = sa.func.coalesce(Job.started_at, now)
+    started = sa.func.coalesce(Job.started_at, sa.literal(now, Moment()))
     where = (Job.id == job_id, Job.state.in_(UNFINISHED), Job.attempts == earlier)
     return _one(tx, sa.update(Job).where(*where).values(state="running", attempts=earlier + 1, started_at=started))
 

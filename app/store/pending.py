@@ -54,8 +54,8 @@ class Job(Authenticated, Table):
     organisation_id: Mapped[str] = mapped_column(Id, index=True)
     principal_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("principals.id"), index=True)
     kind: Mapped[str]
-    subject_id: Mapped[str] = mapped_column(Id)  # what it works on: a file
-    state: Mapped[str]  # queued, running, done, failed, cancelled
+    subject_id: Mapped[str] = mapped_column(Id, index=True)  # what it works on: a file
+    state: Mapped[str]  # receiving (not acknowledged yet, and seen by nobody), queued, running, done, failed, cancelled
     attempts: Mapped[int] = mapped_column(default=0)  # turns begun; a worker whose turn is not the newest writes nothing
     done: Mapped[int] = mapped_column(default=0)  # progress, where it tells nothing about people
     total: Mapped[int | None]

@@ -39,6 +39,7 @@ def upgrade() -> None:
     with op.batch_alter_table('jobs', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_jobs_organisation_id'), ['organisation_id'], unique=False)
         batch_op.create_index(batch_op.f('ix_jobs_principal_id'), ['principal_id'], unique=False)
+        batch_op.create_index(batch_op.f('ix_jobs_subject_id'), ['subject_id'], unique=False)
     op.create_table('webhooks',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('organisation_id', sa.String(length=36), nullable=False),
@@ -144,6 +145,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f('ix_webhooks_organisation_id'))
     op.drop_table('webhooks')
     with op.batch_alter_table('jobs', schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f('ix_jobs_subject_id'))
         batch_op.drop_index(batch_op.f('ix_jobs_principal_id'))
         batch_op.drop_index(batch_op.f('ix_jobs_organisation_id'))
     op.drop_table('jobs')
