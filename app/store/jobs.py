@@ -91,7 +91,9 @@ def settle(
     tx: Transaction, job_id: str, *, turn: int, state: str, result: str | None, problem: str | None, now: datetime
 ) -> bool:
     """Write the job's end; False if the turn is over."""
-    values = {"state": state, "result": result, "problem": problem, "finished_at": now}
+    values: dict[str, object] = {"state": state, "result": result, "problem": problem, "finished_at": now}
+    if state == "done":
+        values["done"] = sa.func.coalesce(Job.total, Job.done)
     return _one(tx, sa.update(Job).where(*_mine(job_id, turn)).values(**values))
 
 
