@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tacit.answers import Answer
-from tacit.calls import Body, Caller, path, some
+from tacit.calls import Body, path, some
 from tacit.exports import FORMATS, iterate_lines, write_file
+from tacit.jobs import Jobs
 from tacit.payload import Progress, Source, payload
 from tacit.resumable import FROM, TUS, Sending
 from tacit.transport import Call, Document, Parameters, new_key
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from tacit.paillier.encoding import Values
 
 
-class Client(Caller):
+class Client(Jobs):
     """A caller of one Tacit service, under one token."""
 
     # Who I am, and who else there is

@@ -111,7 +111,7 @@ class Engine:
         for job_id in job_ids:
             self._client.resume_workflow(job_id, queue_name=_QUEUE)
 
-    def close(self, *, patience: int) -> None:
+    def close(self, *, patience: int = 0) -> None:
         """Take no more jobs, wait up to `patience` seconds for those that run, and hand back what is left."""
         if self.launched:
             DBOS.destroy(workflow_completion_timeout_sec=patience, destroy_registry=True)

@@ -55,6 +55,10 @@ RULES = {
     "append_file": {"owner", "partner"},
     "get_file": {"owner", "partner"},
     "terminate_file": {"owner", "partner"},
+    "list_jobs": ALL - {"auditor"},
+    "get_job": {"operator", "partner"},  # the partner's own
+    "list_job_events": {"operator", "partner"},
+    "cancel_job": {"operator", "partner"},
     "price_query": {"owner", "analyst"},
     "ask": {"owner", "analyst"},
     "list_answers": {"owner", "analyst"},
@@ -76,7 +80,7 @@ RULES = {
     "list_audit": {"auditor"},
 }
 PUBLIC = {"healthz", "readyz", "signing_keys", "files_options"}
-LISTS = {"list_principals", "list_populations", "list_datasets", "list_keys", "list_tallies", "list_audit", "get_me"}
+LISTS = {"list_principals", "list_populations", "list_datasets", "list_keys", "list_tallies", "list_audit", "list_jobs", "get_me"}
 CREATES = {"create_principal", "create_population", "create_dataset", "create_key", "create_tally"}
 
 
@@ -110,7 +114,10 @@ def _furnish(world):
     made = world.partner.contribute(tally, {"x": 3}, fingerprint=key.key_id)
     asked = world.analyst.ask(dataset, _QUESTION).id
     upload = next(iter(world.partner.list_uploads(dataset)))["id"]
-    named = {"dataset": dataset, "upload": upload, "answer_id": asked, "tally": tally, "contribution": made["id"], "key": "notes"}
+    sent = {"Authorization": f"Bearer {world.tokens['partner']}", "Content-Type": "text/csv", "Prefer": "respond-async"}
+    job = HTTP.post(f"{world.url}/v1/datasets/{dataset}/uploads", content=ROWS, headers=sent).json()["id"]
+    assert world.partner.wait_job(job)["state"] == "done"
+    named = {"dataset": dataset, "job": job, "upload": upload, "answer_id": asked, "tally": tally, "contribution": made["id"], "key": "notes"}
     files = _files(world, dataset)
     named |= {"files": files, "sent": {}, "file": files[world.tokens["partner"]]}
     return {**named, "population": population, "apart": apart, "panel": panel, "jwk": key, "principal": world.ids["partner"]}

@@ -1,4 +1,4 @@
-"""A worker in a process of its own that dies, or freezes, at a named point of its first job: `python -m tests.attacks.working '{…}'`.
+"""A worker in a process that dies, or freezes, at a named point of its first job: `python -m tests.attacks.working '{…}'`.
 
 It is `app.main.work` over the test's database; with SQLite it is the one process that works. Row groups are small.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from app import log
+from app.jobs import port
 from app.main import work
 from app.operations import ingest, jobs
 from app.settings import Settings
@@ -57,8 +58,9 @@ POINTS: dict[str, Callable[[int], None]] = {
 class Working:
     """The process."""
 
-    def __init__(self, world: Any, *, point: str = "", how: int = signal.SIGKILL, **settings: Any) -> None:
+    def __init__(self, world: Any, *, point: str = "", how: int = signal.SIGKILL, grace: int = 8, **settings: Any) -> None:
         told = {"url": world.settings.database(), "folder": str(world.settings.folder), "point": point, "how": int(how)}
+        told["grace"] = grace
         told["settings"] = {"worker_silence_seconds": 2.0, "uploads_per_principal": 0} | settings
         command = [sys.executable, "-m", "tests.attacks.working", json.dumps(told)]
         self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
@@ -101,6 +103,7 @@ def main() -> None:
     log.configure(sys.stderr)
     settings = Settings(folder=Path(told["folder"]), database_url=told["url"], root_key=ROOT_KEY, **told["settings"])
     ingest.Limits = functools.partial(Limits, row_group_rows=ROWS.count(b"\n") // ROW_GROUPS)  # type: ignore[assignment,misc]
+    port.GRACE = told["grace"]
     if told["point"]:
         POINTS[told["point"]](told["how"])
     stop = threading.Event()

@@ -36,6 +36,10 @@ def test_pyarrow_has_one_door_in_the_service_and_one_in_the_client():
     assert doors == {"app/table/arrow.py", "tacit/frames.py"}
 
 
+def test_the_job_engine_has_one_door():
+    assert {str(path.relative_to(ROOT)) for path in _importers("dbos")} == {"app/jobs/engine.py"}
+
+
 def test_phe_is_imported_nowhere():
     assert _importers("phe") == set()
 
@@ -52,6 +56,8 @@ def test_no_randomness_that_can_be_seeded():
 
 # An upload's digest is its sender's own: it meets the one kept for the same principal and Idempotency-Key, and holds no key.
 COMPARED = {
+    ("app/operations/file_jobs.py", "body.digest().hex() != kept['digest']"),
+    ("app/operations/file_jobs.py", "form.declared_digest.hex() != kept['digest']"),
     ("app/operations/ingest.py", "body.digest().hex() != kept['digest']"),
     ("app/operations/ingest.py", "form.declared_digest.hex() != kept['digest']"),
 }
@@ -143,6 +149,7 @@ PLANTED = {
     "app/dp/leaks.py": ("import sqlalchemy\n", "Only the store knows SQL"),
     "app/operations/leaks.py": ("import fastapi\n", "Only the edge knows HTTP"),
     "app/crypto/leaks.py": ("from tacit.paillier import private\n", "The service never holds a Paillier private key"),
+    "app/operations/starts.py": ("from app.jobs import port\n", "Imports point down"),
     "app/table/leaks.py": ("from app.store import engine\n", "Imports point down"),
 }
 

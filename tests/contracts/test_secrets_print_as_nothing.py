@@ -14,6 +14,8 @@ from app.crypto.keyring import Keyring
 from app.crypto.signing import Signer
 from app.crypto.tokens import Token
 from app.deidentification.apply import TechniqueKeys
+from app.jobs.engine import Engine
+from app.jobs.port import Jobs
 from app.noise.sampler import source
 from app.operations.desk import Desk, Rules
 from app.settings import Settings
@@ -70,6 +72,9 @@ def _bytes_holders(folder):
     yield Client("http://127.0.0.1:9", token.reveal()), [SECRET], [token.reveal()[23:45]]
     spool = Spool(folder)
     yield spool, [spool._key], []
+    url = f"postgresql://tacit:{SECRET.hex()}@localhost/tacit"
+    yield Jobs(_desk(folder), url=url, kinds={}, works_here=False, silence=30, at_once=1), [SECRET], []
+    yield Engine(url, worker_id="w", work=print, at_once=1), [SECRET], []
 
 
 def _shown(holder, secrets, texts):
@@ -105,6 +110,8 @@ NAMES = [
     "Settings",
     "Client",
     "Spool",
+    "Jobs",
+    "Engine",
 ]
 
 
