@@ -65,7 +65,7 @@ def create_app(
         janitor.sweep(desk, alone=desk.database.embedded)
         files.sweep(desk, alone=desk.database.embedded)
         desk.parsers.start()
-        with janitor.at_work(desk, also=lambda: files.sweep(desk, alone=False)):
+        with janitor.at_work(desk, also=lambda: _sweep(desk)):
             jobs.launch()
             yield
             jobs.shutdown()
@@ -95,16 +95,23 @@ def open_jobs(settings: Settings, desk: Desk, *, kinds: Mapping[str, Kind] | Non
 
 def work(settings: Settings, stop: threading.Event, *, kinds: Mapping[str, Kind] | None = None) -> None:
     """Run jobs in this process until `stop` is set; then let running ones end, or hand them back."""
-    from app.operations import files, janitor
+    from app.operations import janitor
 
     desk = open_desk(settings, clock=SystemClock())
     jobs = open_jobs(settings, desk, kinds=kinds, works_here=True)
     desk.parsers.start()
-    with janitor.at_work(desk, also=lambda: files.sweep(desk, alone=False)):
+    with janitor.at_work(desk, also=lambda: _sweep(desk)):
         jobs.launch(at_once=True)
         stop.wait()
         jobs.shutdown()
     close_desk(desk)
+
+
+def _sweep(desk: Desk) -> None:
+    from app.operations import file_jobs, files
+
+    files.sweep(desk, alone=False)
+    file_jobs.sweep(desk)
 
 
 def open_desk(settings: Settings, *, clock: Clock, parsers: Parsers | None = None) -> Desk:

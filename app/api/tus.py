@@ -2,7 +2,7 @@
 
 Promises
 - The offset that HEAD tells is exact: it survives cut connections, and kill -9 of this process (`operations/files.py`).
-- The piece that completes a file starts its becoming an upload; GET says, in JSON, what came of it, with the signed receipt.
+- The piece that completes a file starts the job that makes it an upload; GET says, in JSON, what came of it, with the signed receipt.
 - Every reply but that to OPTIONS bears Tus-Resumable; refusals are problem documents, as everywhere.
 
 Unlike elsewhere in tus, a token is asked for, and a file is seen by nobody but who sends it.
@@ -12,14 +12,14 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from email.utils import format_datetime
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from app.api import tus_headers as said
 from app.api.body_stream import BodyReader
-from app.api.dependencies import CallerHere, ClaimHere, DeskHere, PumpHere
+from app.api.dependencies import CallerHere, ClaimHere, DeskHere, JobsHere, PumpHere
 from app.api.limits import announces_body, terms
 from app.api.openapi import raw_body
 from app.api.problems import RequestTimeout, UnsupportedProtocol, document, respond
@@ -41,14 +41,6 @@ EXTENSIONS = "creation,creation-with-upload,expiration,checksum,termination"
 LONGEST_WAIT = 60
 _LOOK_EVERY = 0.25
 _ENDS = frozenset({"ready", "failed"})
-
-
-class Work(Protocol):
-    """What lets long work run; `main` decides where."""
-
-    def start(self, kind: str, file_id: str, caller: Caller) -> None:
-        """Let the complete file become what it was sent for, later and elsewhere; return at once."""
-        ...
 
 
 class TusRoute(EdgeRoute):
@@ -119,7 +111,13 @@ async def files_options(desk: DeskHere) -> Response:
 @router.post("", status_code=201, dependencies=_SPOKEN, openapi_extra=_CREATES)
 @terms(raises=_RAISES)
 async def create_file(
-    request: Request, response: Response, desk: DeskHere, caller: CallerHere, claim: ClaimHere, pump: PumpHere
+    request: Request,
+    response: Response,
+    desk: DeskHere,
+    caller: CallerHere,
+    claim: ClaimHere,
+    pump: PumpHere,
+    jobs: JobsHere,
 ) -> dict[str, Any]:
     """Make room for a file of Upload-Length bytes; Upload-Metadata says which dataset it is for and how it is written.
 
@@ -144,7 +142,7 @@ async def create_file(
         if told["received"] == 0 and told["state"] == "receiving":
             told = await _receive(request, desk, caller, pump, told["id"], offset=0, promised=promised)
     if told["state"] == "complete":
-        _start(request, told["id"], caller)
+        await run_in_threadpool(jobs.start_file, told["id"])
     response.headers.update({"Location": f"/v1/files/{told['id']}", **_offset(told)})
     return told
 
@@ -161,7 +159,9 @@ def get_offset(desk: DeskHere, caller: CallerHere, file: str) -> Response:
 
 @router.patch("/{file}", status_code=204, response_class=Response, dependencies=_SPOKEN, openapi_extra=_APPENDS)
 @terms(raises=_RAISES)
-async def append_file(request: Request, desk: DeskHere, caller: CallerHere, pump: PumpHere, file: str) -> Response:
+async def append_file(
+    request: Request, desk: DeskHere, caller: CallerHere, pump: PumpHere, jobs: JobsHere, file: str
+) -> Response:
     """Send the piece that begins at Upload-Offset.
 
     What came before a connection broke counts; with Upload-Checksum, all of the piece or nothing.
@@ -171,7 +171,7 @@ async def append_file(request: Request, desk: DeskHere, caller: CallerHere, pump
     offset, promised = said.needed(request, "upload-offset"), said.checksum(request)
     told = await _receive(request, desk, caller, pump, file, offset=offset, promised=promised)
     if told["state"] == "complete":
-        _start(request, file, caller)
+        await run_in_threadpool(jobs.start_file, file)
     return Response(status_code=204, headers=_offset(told))
 
 
@@ -215,11 +215,6 @@ async def _receive(
         return files.append(desk, caller, file, offset=offset, body=body, coming=coming, checksum=promised)
 
     return await pump.run(request, work, limit=desk.rules.max_upload_bytes, piecewise=True)
-
-
-def _start(request: Request, file: str, caller: Caller) -> None:
-    work: Work = request.app.state.work
-    work.start("upload", file, caller)
 
 
 def _offset(told: dict[str, Any]) -> dict[str, str]:

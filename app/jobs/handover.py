@@ -4,8 +4,7 @@ Promises
 - A worker is silent when its row has not changed for `silence` seconds of the looker's own clock: those of machines may differ.
 - Of those who see the same silence, one takes the jobs over (a conditional UPDATE); if it dies in the middle, the row falls
   silent again and another one does.
-- A job in our table that the engine never heard of (its process died between the two, or the engine's file was lost) is enqueued;
-  a complete file without a job gets one.
+- A job in our table that the engine never heard of (its process died between the two, or the engine's file was lost) is enqueued.
 
 A worker wrongly thought dead does no harm: its turns are over (app/operations/jobs.py), and its next beat brings it back.
 """
@@ -16,7 +15,7 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 
 from app.jobs.engine import Engine
-from app.operations import file_jobs, jobs
+from app.operations import jobs
 from app.operations.desk import Desk
 from app.store import jobs as rows
 
@@ -47,7 +46,6 @@ class HandOver:
             for worker_id, seen_at in self._silent(held.keys()):
                 self._take_over(worker_id, seen_at)
             self._bearable = self._silence
-            file_jobs.adopt(self._desk)
             for job_id in self._engine.unknown(jobs.unfinished(self._desk, older_than=_ON_ITS_WAY, limit=_AT_ONCE)):
                 self._engine.enqueue(job_id)
         except BaseException:

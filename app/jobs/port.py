@@ -91,6 +91,7 @@ class Jobs:
             self._wake.clear()
 
     def _round(self) -> None:
+        file_jobs.adopt(self._desk)
         if not self._launched():
             if not jobs.unfinished(self._desk, limit=1):
                 return

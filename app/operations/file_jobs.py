@@ -85,13 +85,19 @@ def of_file(desk: Desk, file_id: str) -> str | None:
 
 
 def adopt(desk: Desk) -> None:
-    """Give complete files a job whose process died before it could, and forget bodies that never came in whole."""
+    """Give complete files a job whose process died before it could."""
     waiting = files.waiting(desk)
+    if not waiting:
+        return
     with desk.database.read() as tx:
         known = job_rows.subjects(tx, waiting)
     for file_id in waiting:
         if file_id not in known:
             of_file(desk, file_id)
+
+
+def sweep(desk: Desk) -> None:
+    """Remove hidden jobs whose body never came in whole."""
     with desk.database.write() as tx:
         job_rows.forget_unreceived(tx)
 

@@ -117,7 +117,15 @@ def _furnish(world):
     sent = {"Authorization": f"Bearer {world.tokens['partner']}", "Content-Type": "text/csv", "Prefer": "respond-async"}
     job = HTTP.post(f"{world.url}/v1/datasets/{dataset}/uploads", content=ROWS, headers=sent).json()["id"]
     assert world.partner.wait_job(job)["state"] == "done"
-    named = {"dataset": dataset, "job": job, "upload": upload, "answer_id": asked, "tally": tally, "contribution": made["id"], "key": "notes"}
+    named = {
+        "dataset": dataset,
+        "job": job,
+        "upload": upload,
+        "answer_id": asked,
+        "tally": tally,
+        "contribution": made["id"],
+        "key": "notes",
+    }
     files = _files(world, dataset)
     named |= {"files": files, "sent": {}, "file": files[world.tokens["partner"]]}
     return {**named, "population": population, "apart": apart, "panel": panel, "jwk": key, "principal": world.ids["partner"]}
