@@ -30,6 +30,8 @@ from app.jobs.runner import Kind
 from app.noise.sampler import Sampler, source
 from app.operations import keychain
 from app.operations.desk import Desk, Rules
+from app.outside.addresses import Reach
+from app.outside.webhooks import Sender
 from app.settings import Settings
 from app.store import schema
 from app.store.engine import Database
@@ -59,13 +61,13 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        from app.operations import files, janitor
+        from app.operations import deliveries, files, janitor
 
         current_default_thread_limiter().total_tokens = THREADS
         janitor.sweep(desk, alone=desk.database.embedded)
         files.sweep(desk, alone=desk.database.embedded)
         desk.parsers.start()
-        with janitor.at_work(desk, also=lambda: _sweep(desk)):
+        with janitor.at_work(desk, also=lambda: _sweep(desk)), deliveries.at_work(desk):
             jobs.launch()
             yield
             jobs.shutdown()
@@ -120,6 +122,7 @@ def open_desk(settings: Settings, *, clock: Clock, parsers: Parsers | None = Non
     schema.check_revision(database)
     keyring = Keyring(read_root_key(settings))
     keychain.load(database, keyring)
+    keychain.lay_missing(database, keyring, clock)
     return desk_over(settings, database, keyring, clock, parsers=parsers)
 
 
@@ -146,6 +149,7 @@ def desk_over(settings: Settings, database: Database, keyring: Keyring, clock: C
             file_kept=timedelta(hours=settings.file_hours),
         ),
         spool_folder=spool,
+        sender=Sender(reach=Reach(settings.webhooks)),
         workers=ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2), thread_name_prefix="tacit-worker"),
         parsers=parsers or Parsers(),
     )

@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     uploads_per_principal: int = Field(default=4, ge=0)  # at once, of the 8 that a process receives
     files_per_principal: int = Field(default=100, ge=0)  # resumable uploads that are not finished
 
+    webhooks: Literal["public", "loopback"] = "public"  # loopback: for development, also to this machine, by http too
+
     def database(self) -> str:
         """Return the database's URL."""
         if self.database_url is not None:

@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
+from threading import Event
 
 from app.clock import Clock
 from app.crypto.keyring import Keyring
 from app.crypto.signing import Signer
 from app.noise.sampler import Sampler
 from app.operations.receiving import Receiving
+from app.outside.addresses import Reach
+from app.outside.webhooks import Sender
 from app.store.engine import Database
 from app.table.apart.parsers import Parsers
 
@@ -52,6 +55,8 @@ class Desk:
     workers: Executor  # seals row groups, computes answers
     receiving: Receiving = field(default_factory=Receiving)
     parsers: Parsers = field(default_factory=Parsers)  # reads what was sent, in processes apart
+    sender: Sender = field(default_factory=lambda: Sender(reach=Reach.PUBLIC))
+    outbox: Event = field(default_factory=Event)  # set when an event was committed here: whoever delivers looks at once
 
 
 @dataclass(frozen=True, slots=True)

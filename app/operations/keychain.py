@@ -11,11 +11,11 @@ from app.crypto.keyring import Keyring
 from app.errors import Sealed
 from app.operations.desk import Desk
 from app.store import keys
-from app.store.engine import Database, Transaction
+from app.store.engine import Database, Transaction, insert_new
 from app.store.tables import KeyEncryptionKey, PurposeKey
 
 SYSTEM = "system"
-SYSTEM_PURPOSES = ("authority", "audit", "pepper", "signing", "idempotency", "answers")
+SYSTEM_PURPOSES = ("authority", "audit", "pepper", "signing", "idempotency", "answers", "webhooks")
 PSEUDONYMS, BOUNDING, NAMED = "pseudonyms", "bounding", "named"
 
 
@@ -33,6 +33,21 @@ def lay(tx: Transaction, keyring: Keyring, clock: Clock) -> None:
     new_kek(tx, keyring, clock, SYSTEM)
     for purpose in SYSTEM_PURPOSES:
         create(tx, keyring, clock, purpose, organisation=SYSTEM)
+
+
+def lay_missing(database: Database, keyring: Keyring, clock: Clock) -> None:
+    """Make the system's purpose keys that an older version did not make; of two processes that start at once one does."""
+    missing = [purpose for purpose in SYSTEM_PURPOSES if not keyring.purpose_versions(purpose, organisation=SYSTEM, scope="")]
+    if not missing:
+        return
+    with database.write() as tx:
+        kek_id = keys.key_encryption_keys(tx, SYSTEM)[-1].id
+        for purpose in missing:
+            wrapped = keyring.new_purpose_key(purpose, organisation=SYSTEM, scope="", version=1, kek_id=kek_id)
+            place = {"organisation_id": SYSTEM, "purpose": purpose, "scope": "", "version": 1}
+            insert_new(tx, PurposeKey, {**place, "kek_id": kek_id, "wrapped": wrapped, "created_at": clock.now()})
+    with database.read() as tx:
+        _hold(keyring, (), keys.purpose_keys(tx, SYSTEM))  # what stands there, where another was faster
 
 
 def new_kek(tx: Transaction, keyring: Keyring, clock: Clock, organisation: str) -> None:

@@ -14,7 +14,7 @@ Invariants
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -81,6 +81,11 @@ def insert_new(tx: Transaction, table: type[Any], values: Mapping[str, object]) 
     statement = make(table).values(dict(values)).on_conflict_do_nothing()
     done = tx.execute(statement, execution_options={"preserve_rowcount": True})
     return bool(done.rowcount == 1)  # type: ignore[attr-defined]
+
+
+def after_commit(tx: Transaction, act: Callable[[], None]) -> None:
+    """Do something once the transaction is on the disk; nothing if it is rolled back."""
+    sa.event.listen(tx, "after_commit", lambda _: act(), once=True)
 
 
 _LONGEST = 60_000  # milliseconds of one statement, or of silence on a connection to PostgreSQL

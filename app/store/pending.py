@@ -92,11 +92,12 @@ class Webhook(Authenticated, Table):
     created_at: Mapped[datetime]
 
 
-class Delivery(Table):
-    """One event for one webhook, under an id that all tries share."""
+class Delivery(Authenticated, Table):
+    """One event for one webhook, under an id that all tries share. It is sent signed, so it is believed only with its MAC."""
 
     __tablename__ = "deliveries"
     __table_args__ = (sa.Index("ix_deliveries_state_due_at", "state", "due_at"),)
+    moving = frozenset({"state", "tries", "due_at", "lease_until", "last_status", "delivered_at"})
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     webhook_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("webhooks.id", ondelete="CASCADE"), index=True)
     event: Mapped[str]
