@@ -38,6 +38,20 @@ class Document(dict[str, Any]):
     etag: str | None = None
 
 
+class Secret(Document):
+    """A reply that shows a secret, under `secret`; it prints without."""
+
+    def __init__(self, document: Document) -> None:
+        """Take over a reply."""
+        super().__init__(document)
+        self.etag = document.etag
+
+    def __repr__(self) -> str:
+        return repr({name: "…" if name == "secret" else value for name, value in self.items()})
+
+    __str__ = __repr__
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """What to send. `key` is an Idempotency-Key; `repeatable` overrides what method and key say; `body` streams."""

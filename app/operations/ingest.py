@@ -24,7 +24,7 @@ from typing import Any
 from app.clock import new_id
 from app.deidentification.apply import TechniqueKeys
 from app.errors import Conflict, IdempotencyConflict, TooLarge
-from app.operations import access, audit, janitor, keychain, manifest, once, protect, quotas, receipt, replaced
+from app.operations import access, audit, events, janitor, keychain, manifest, once, protect, quotas, receipt, replaced
 from app.operations.arriving import Body, Counted, counted
 from app.operations.attempt import Attempt, check, holds
 from app.operations.authority import restamp, stamp
@@ -257,6 +257,7 @@ def _finish(
             restamp(desk, row)
         once.finish(desk, tx, caller, claim, {"digest": digest.hex(), "reply": reply}, resource_id=intake.upload_id)
         audit.note(desk, tx, caller, "upload", row.id, upload=intake.upload_id)
+        events.upload_ready(desk, tx, row.organisation_id, found)
     return reply
 
 
@@ -296,5 +297,7 @@ def _leave_no_trace(desk: Desk, caller: Caller, intake: _Intake, claim: Claim | 
         found = datasets.hold_receiving(tx, intake.upload_id)
         if found is not None:  # else it was cancelled, or given up: the claim goes all the same
             found.state = datasets.GIVEN_UP
+            if intake.attempt is None:  # of many tries only the last one's refusal is told, with its file
+                events.upload_failed(desk, tx, caller.organisation, found)
     janitor.clear(desk, intake.upload_id)
     once.abandon(desk, caller, claim, resource_id=intake.upload_id)

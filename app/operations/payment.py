@@ -17,7 +17,7 @@ from app.clock import new_id
 from app.crypto import aead
 from app.dp.plan import Plan
 from app.errors import BudgetExhausted, Unavailable, VersionNotAnswerable
-from app.operations import access, audit, once, opened
+from app.operations import access, audit, events, once, opened
 from app.operations.authority import believe
 from app.operations.desk import OWNER, Caller, Desk
 from app.operations.once import Claim
@@ -108,6 +108,7 @@ def _debit(desk: Desk, tx: Transaction, caller: Caller, population: tables.Popul
         raise BudgetExhausted(
             "The population's total does not cover this question; ask at a smaller ε, or ask its owner to raise it."
         )
+    events.debited(desk, tx, present, epsilon)
     _spend_allowance(desk, tx, caller, present.id, epsilon)
 
 

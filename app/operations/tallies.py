@@ -32,7 +32,7 @@ from app.errors import (
     TallyNotReady,
     UnblindedCiphertext,
 )
-from app.operations import access, audit, tally_definition
+from app.operations import access, audit, events, tally_definition
 from app.operations.authority import believe, stamp
 from app.operations.desk import ANALYST, OWNER, PARTNER, SERVICE, Caller, Desk
 from app.operations.once import Claim, once
@@ -223,6 +223,7 @@ def _close(desk: Desk, tx: Transaction, caller: Caller, row: tables.Tally, summe
     held.contributors = len(summed.contributions)
     record_unprotected(desk, tx, caller, held.population_id, purpose="tally without noise", places={"tally_id": held.id})
     audit.note(desk, tx, caller, "close_tally", held.id)
+    events.tally_closed(desk, tx, held)
     return held
 
 

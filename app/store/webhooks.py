@@ -23,6 +23,12 @@ def find(tx: Transaction, principal_id: str, webhook_id: str) -> Webhook | None:
     return found if found is not None and found.principal_id == principal_id else None
 
 
+def held(tx: Transaction, principal_id: str, webhook_id: str) -> Webhook | None:
+    """Return a principal's webhook, held until the transaction ends: of two rotations one comes second."""
+    wanted = sa.select(Webhook).where(Webhook.id == webhook_id, Webhook.principal_id == principal_id)
+    return tx.scalar(wanted.with_for_update().execution_options(populate_existing=True))
+
+
 def page(tx: Transaction, principal_id: str, *, after: str, limit: int) -> Sequence[Webhook]:
     """Return a page of a principal's webhooks in the order of ids."""
     wanted = sa.select(Webhook).where(Webhook.principal_id == principal_id, Webhook.id > after)
@@ -47,6 +53,12 @@ def latest(tx: Transaction, webhook_id: str, *, limit: int) -> Sequence[Delivery
     return tx.scalars(wanted.order_by(Delivery.id.desc()).limit(limit)).all()
 
 
+def delivery(tx: Transaction, webhook_id: str, delivery_id: str) -> Delivery | None:
+    """Return one delivery of a webhook."""
+    found = tx.get(Delivery, delivery_id)
+    return found if found is not None and found.webhook_id == webhook_id else None
+
+
 def with_whose(tx: Transaction, webhook_id: str) -> tuple[Webhook, Principal] | None:
     """Return a webhook and whose it is."""
     found = tx.get(Webhook, webhook_id)
@@ -65,7 +77,7 @@ def due(tx: Transaction, now: datetime, *, limit: int) -> Sequence[str]:
 
 def claim(tx: Transaction, webhook_id: str, *, now: datetime, until: datetime) -> Delivery | None:
     """Take the webhook's first due delivery until the lease ends; None where another process is at it or was."""
-    held = sa.select(Webhook.id).where(Webhook.id == webhook_id).with_for_update(skip_locked=True)
+    held = sa.select(Webhook.id).where(Webhook.id == webhook_id).with_for_update(skip_locked=True, key_share=True)
     if tx.scalar(held) is None:
         return None
     under_way = sa.select(Delivery.id).where(
