@@ -2,18 +2,19 @@
 
     claim (one lease for each webhook) → sign → send → note: delivered, due again, or given up
 
-Promise: an event that was committed is sent until the receiver takes it or `WAITS` are over; a receiver that is slow or down costs
-itself and nobody else.
+Promise: an event that was committed is sent until the receiver takes it or `WAITS` are over; a receiver that is slow or down
+costs itself and nobody else.
 
 Invariants
 - A webhook has one message under way, whatever the number of processes; a process has `AT_ONCE` of them.
-- A try is counted when it is claimed. Who dies between sending and noting has sent it: after the lease it is sent again, under the
-  same id. Time and signature are fresh for each try.
+- A try is counted when it is claimed. Who dies between sending and noting has sent it: after the lease it is sent again, under
+  the same id. Time and signature are fresh for each try.
 - The waits grow, are jittered, and follow a receiver's Retry-After up to a day. 410 ends a webhook; nothing else does.
 - What was delivered or given up is forgotten `KEPT` after the event.
 - No network happens inside a transaction.
 """
 
+import functools
 import logging
 import secrets
 import threading
@@ -128,7 +129,7 @@ def _run(desk: Desk, stop: threading.Event) -> None:
             nonlocal swept, under_way
             under_way = {future for future in under_way if not future.done()}
             for one in claim(desk, most=AT_ONCE - len(under_way)) if len(under_way) < AT_ONCE else ():
-                future = senders.submit(_guarded, lambda one=one: deliver(desk, one))
+                future = senders.submit(_guarded, functools.partial(deliver, desk, one))
                 future.add_done_callback(lambda _: desk.outbox.set())  # its webhook may have more
                 under_way.add(future)
             if desk.clock.now() - swept > timedelta(seconds=SWEEP_EVERY):

@@ -4,9 +4,9 @@ Promise: an event is there exactly when what it tells is committed, and each web
 
 Invariants
 - A body holds ids and a state; no count, no name, no value. `budget.low` is a function of what `get_budget` tells.
-- Told are the principals whom it concerns, where they registered for it: of an upload its partner and the organisation's owners, of
-  a tally its key owner and the owners, of a budget the owners. A disabled principal is told nothing.
-- A webhook whose row does not verify is passed over: an address that somebody wrote into the database gets nothing (soundness R25).
+- Told are the principals whom it concerns, where they registered for it: of an upload its partner and the organisation's owners,
+  of a tally its key owner and the owners, of a budget the owners. A disabled principal is told nothing.
+- A webhook whose row does not verify is passed over: an address that somebody wrote into the database gets nothing (R25).
 """
 
 import json
