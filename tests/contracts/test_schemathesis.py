@@ -55,7 +55,9 @@ def _furnish(world, paillier):
     told = tus_headers(dataset, 1000) | {"Authorization": f"Bearer {world.tokens['partner']}"}
     file = httpx2.post(f"{world.url}/v1/files", headers=told).headers["location"].rsplit("/", 1)[1]
     bystander, _ = world.newcomer("bystander", "analyst")
+    hook = world.owner.create_webhook("https://localhost:9/hook", ["upload.ready"])["id"]
     ids = {"population": population, "dataset": dataset, "upload": upload, "answer_id": asked, "key": "notes", "file": file}
+    ids["webhook"] = hook
     return {**ids, "principal": bystander, "tally": tally, "contribution": made["id"]}
 
 

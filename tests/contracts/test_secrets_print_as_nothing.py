@@ -13,6 +13,7 @@ from app.crypto.aead import DataKey, derive
 from app.crypto.keyring import Keyring
 from app.crypto.signing import Signer
 from app.crypto.tokens import Token
+from app.crypto.webhook_secret import WebhookSecret
 from app.deidentification.apply import TechniqueKeys
 from app.jobs.engine import Engine
 from app.jobs.port import Jobs
@@ -23,6 +24,7 @@ from app.store.engine import Database
 from app.table.spool import Spool
 from tacit import Client, sealing
 from tacit.paillier import private
+from tacit.transport import Document, Secret
 
 SECRET = bytes(range(200, 232))
 TEXT = base64.b64encode(SECRET).decode()
@@ -70,6 +72,9 @@ def _bytes_holders(folder):
     yield _desk(folder), [SECRET], []
     yield Settings(root_key=TEXT, folder=folder), [SECRET], []
     yield Client("http://127.0.0.1:9", token.reveal()), [SECRET], [token.reveal()[23:45]]
+    yield WebhookSecret(SECRET), [SECRET], []
+    shown = Secret(Document({"id": "w", "secret": WebhookSecret(SECRET).reveal()}))
+    yield shown, [SECRET], [TEXT[:12]]
     spool = Spool(folder)
     yield spool, [spool._key], []
     url = f"postgresql://tacit:{SECRET.hex()}@localhost/tacit"
@@ -109,6 +114,8 @@ NAMES = [
     "Desk",
     "Settings",
     "Client",
+    "WebhookSecret",
+    "Secret",
     "Spool",
     "Jobs",
     "Engine",

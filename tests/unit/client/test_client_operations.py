@@ -65,6 +65,19 @@ CALLS = [
     ("delete_key_grant", ("k", "s"), {}, "DELETE /v1/keys/k/grants/s", None),
     ("get_file", ("f",), {}, "GET /v1/files/f", None),
     ("terminate_file", ("f",), {}, "DELETE /v1/files/f", None),
+    (
+        "create_webhook",
+        ("https://a.example/in", ["upload.ready"]),
+        {},
+        "POST /v1/webhooks",
+        {"url": "https://a.example/in", "events": ["upload.ready"]},
+    ),
+    ("list_webhooks", (), {}, "GET /v1/webhooks", None),
+    ("get_webhook", ("w",), {}, "GET /v1/webhooks/w", None),
+    ("delete_webhook", ("w",), {}, "DELETE /v1/webhooks/w", None),
+    ("rotate_webhook", ("w",), {}, "POST /v1/webhooks/w:rotate", {}),
+    ("test_webhook", ("w",), {}, "POST /v1/webhooks/w:test", {}),
+    ("retry_delivery", ("w", "d"), {}, "POST /v1/webhooks/w/deliveries/d:retry", {}),
     ("signing_keys", (), {}, "GET /v1/signing-keys", None),
     ("audit", (), {}, "GET /v1/audit", None),
 ]
@@ -73,6 +86,8 @@ PAID_OR_MADE = {"create_principal", "create_token", "create_population", "create
     "ask",
     "send_contribution",
     "close_tally",
+    "create_webhook",
+    "rotate_webhook",
 }
 
 
