@@ -12,7 +12,7 @@ from app.crypto.webhook_secret import WebhookSecret
 
 @given(st.binary(min_size=24, max_size=64), st.uuids(), st.datetimes(min_value=datetime(1971, 1, 1)), st.text())  # noqa: DTZ001
 def test_a_signature_is_the_librarys(raw, message_id, moment, text):
-    """ "The signature scheme is HMAC-SHA256 … of the message id, the timestamp and the body, separated by full stops." """
+    """The content to sign is the id, the timestamp and the payload, concatenated with full stops; HMAC-SHA256 in base64."""
     secret, at = WebhookSecret(raw), moment.replace(tzinfo=UTC)
     body = text.encode("utf-8", "ignore").decode()
     theirs = standardwebhooks.Webhook(secret.reveal()).sign(str(message_id), at, body)
