@@ -17,6 +17,7 @@ from app.table.rejects import MOST, USUAL
 
 MEDIA_TYPES = {"text/csv", "application/x-ndjson", "application/json", "application/vnd.apache.parquet"}
 ENCODINGS = {"gzip", "zstd"}
+MULTIPART = "multipart/form-data"
 FILE_BODY: dict[str, Any] = raw_body(
     {
         "text/csv": "patient_id,hours,sex\nP-1001,36,F\n",
@@ -24,11 +25,29 @@ FILE_BODY: dict[str, Any] = raw_body(
         "application/json": '[{"patient_id": "P-1001", "hours": 36, "sex": "F"}]',
         "application/vnd.apache.parquet": "",
     },
-    description="The file itself. Content-Encoding may be gzip or zstd; Content-Digest (RFC 9530, sha-256) is checked.",
+    description="The file itself, or the one file part of a form. Content-Encoding may be gzip or zstd; Content-Digest (RFC 9530,"
+    " sha-256) is checked. Of a form it is the file part's bytes that an Idempotency-Key is bound to, since the boundary differs"
+    " with each try; type and encoding are those of the part's headers or of its file name.",
 )
+FILE_BODY["requestBody"]["content"][MULTIPART] = {
+    "schema": {
+        "type": "object",
+        "required": ["file"],
+        "additionalProperties": False,
+        "properties": {"file": {"type": "string", "format": "binary"}},
+    },
+    "example": {"file": "patient_id,hours,sex\nP-1001,36,F\n"},
+}
 
 Nulls = Annotated[list[str], Query(max_length=16, description="Texts that mean null.")]
-Delimiter = Annotated[str | None, Query(min_length=1, max_length=1, description="Of CSV; a comma unless stated.")]
+Delimiter = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=1,
+        description="Of CSV. Unless stated: the one of , ; tab | by which the header gives the declared names, else a comma.",
+    ),
+]
 Errors = Annotated[OnError, Query(description="Refuse the upload for a row at fault, or leave the row out.")]
 MostRejected = Annotated[int, Query(ge=0, le=MOST, description="With skip: rows left out at most; more refuse the upload.")]
 Modes = Annotated[Mode, Query(description="The rows join those of earlier uploads, or take their place.")]
@@ -42,13 +61,19 @@ async def upload_form(
     null: Nulls = [],  # noqa: B006  FastAPI's way
     delimiter: Delimiter = None,
 ) -> Form:
-    """Read the form of the file that a request brings."""
+    """Read the form of the file that a request brings; of `multipart/form-data`, what stands outside its part."""
+    kind = media_type(request.headers.get("content-type", ""))
+    encoded, promised = encoding(request.headers.get("content-encoding", "")), content_digest(request)
+    if kind == MULTIPART:
+        promised = None  # it is of the whole body, which is checked as it comes, and not of the file
+        if encoded is not None:
+            raise UnsupportedType("A multipart body is sent without a Content-Encoding; compress the file in it.")
     return Form(
-        media_type=media_type(request.headers.get("content-type", "")),
-        content_encoding=encoding(request.headers.get("content-encoding", "")),
+        media_type=kind,
+        content_encoding=encoded,
         null_markers=tuple(null),
         delimiter=delimiter,
-        declared_digest=content_digest(request),
+        declared_digest=promised,
         on_error=on_error,
         max_rejected=max_rejected,
         mode=mode,
@@ -61,8 +86,10 @@ FormHere = Annotated[Form, Depends(upload_form)]
 def media_type(stated: str) -> str:
     """Return the media type that a Content-Type states, if files of it are read."""
     kind = stated.partition(";")[0].strip().lower()
-    if kind not in MEDIA_TYPES:
-        raise UnsupportedType("Send text/csv, application/x-ndjson, application/json or application/vnd.apache.parquet.")
+    if kind not in MEDIA_TYPES and kind != MULTIPART:
+        raise UnsupportedType(
+            "Send text/csv, application/x-ndjson, application/json or application/vnd.apache.parquet, or one file as a form."
+        )
     return kind
 
 

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from app.api.body_stream import BodyReader
 from app.api.dependencies import CallerHere, ClaimHere, Cursor, DeskHere, JobsHere, Limit, PumpHere
 from app.api.limits import terms
+from app.api.multipart import file_of
 from app.api.preferences import RESPOND_ASYNC, Preferences
 from app.api.problems import RequestTimeout
 from app.api.routes import EdgeRoute
@@ -42,12 +43,12 @@ async def upload(
     place of all earlier rows at once. With `Prefer: respond-async`, the body is taken in whole and a job makes it an upload: 202
     with the job.
     """
-
     deferred = RESPOND_ASYNC in prefer
 
     def work(body: BodyReader) -> dict[str, Any]:
+        file, stated = file_of(request, body, form)
         act = file_jobs.receive if deferred else ingest.upload
-        return act(desk, caller, dataset, body=body, form=form, claim=claim)
+        return act(desk, caller, dataset, body=file, form=stated, claim=claim)
 
     made = await pump.run(request, work, limit=desk.rules.max_upload_bytes)
     if deferred:

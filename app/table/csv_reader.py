@@ -25,24 +25,23 @@ from app.table.schema import Schema
 from app.table.source import Tap, parsing
 
 _PIECE = 2 << 20
-DELIMITERS = (",", ";", "\t", "|")
 _HEADER = b"header\n"  # stands in for the header that is read beforehand, so that Arrow does not take a BOM in data for its own
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a caller may say about a CSV file; nothing of it is sniffed."""
+    """What a caller may say about a CSV file; without a delimiter the header tells it."""
 
-    delimiter: str = ","
+    delimiter: str | None = None
     null_markers: tuple[str, ...] = ()
 
 
 def read_csv(tap: Tap, *, schema: Schema, limits: Limits, dialect: Dialect, faults: Faults) -> Iterator[Rows]:
     """Yield rows in the schema's column order; at the end `faults` says whether the upload is refused for them."""
-    names = read_header(tap, limits=limits, delimiter=dialect.delimiter)
+    names, delimiter = read_header(tap, limits=limits, delimiter=dialect.delimiter, declared=schema.names)
     check_names(names, schema, limits)
-    cutter = RowCutter(delimiter=dialect.delimiter, longest=limits.row_bytes)
-    parser = _Parser(names, dialect)
+    cutter = RowCutter(delimiter=delimiter, longest=limits.row_bytes)
+    parser = _Parser(names, delimiter, dialect.null_markers)
     converters = [Converter(column, cell_bytes=limits.cell_bytes) for column in schema.columns]
     before = 0
     for piece in _pieces(tap, cutter):
@@ -83,18 +82,18 @@ def _pieces(tap: Tap, cutter: RowCutter) -> Iterator[bytes]:
 class _Parser:
     """Arrow's parser, set to cut pieces into cells of bytes and to guess nothing."""
 
-    def __init__(self, names: list[str], dialect: Dialect) -> None:
+    def __init__(self, names: list[str], delimiter: str, null_markers: tuple[str, ...]) -> None:
         self._ragged: list[int] = []
         self._names = names
         self._parse = csv.ParseOptions(
-            delimiter=dialect.delimiter,
+            delimiter=delimiter,
             newlines_in_values=True,
             ignore_empty_lines=len(names) > 1,
             invalid_row_handler=self._note,
         )
         self._convert = csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.binary()),
-            null_values=["", *dialect.null_markers],
+            null_values=["", *null_markers],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
             check_utf8=False,

@@ -2,6 +2,7 @@
 
 - Duplicate, undeclared and missing columns are refused, all at once (threat I6, promise 1: stated or refused).
 - Names in the file are reported by position only: a file without a header would show its first row as names (promise 6).
+- A delimiter that is not stated is found by the declared names alone, never by counting signs in the data.
 - The header is read from the raw bytes, up to the first line end: a name never holds one. A BOM is stripped (threat I8).
 """
 
@@ -13,12 +14,16 @@ from app.table.limits import MAX_FAULTS, Limits
 from app.table.schema import Schema
 from app.table.source import Tap
 
+DELIMITERS = (",", ";", "\t", "|")
 _BOM = b"\xef\xbb\xbf"
 _PIECE = 1 << 16
 
 
-def read_header(tap: Tap, *, limits: Limits, delimiter: str) -> list[str]:
-    """Return the header's cells and leave the tap at the first byte after the header line."""
+def read_header(tap: Tap, *, limits: Limits, delimiter: str | None, declared: Sequence[str]) -> tuple[list[str], str]:
+    """Return the header's cells and the delimiter between them; leave the tap at the first byte after the header line.
+
+    `delimiter` None: it is the one that gives the declared names; where none or several do, a comma.
+    """
     head, end = b"", None
     while end is None and len(head) <= limits.header_bytes:
         piece = tap.read(_PIECE)
@@ -30,7 +35,8 @@ def read_header(tap: Tap, *, limits: Limits, delimiter: str) -> list[str]:
     if not line.strip():
         raise Invalid("The file has no header line.", faults=[Fault("empty-header" if rest.strip() else "empty-file")])
     tap.unread(rest[2:] if rest.startswith(b"\r\n") else rest[1:])
-    return _cells(line, delimiter)
+    delimiter = delimiter or _detected(line, declared)
+    return _cells(line, delimiter), delimiter
 
 
 def check_names(names: Sequence[str], schema: Schema, limits: Limits) -> None:
@@ -56,6 +62,18 @@ def _line_end(head: bytes) -> int | None:
     """Return where the first line ends; a CR as the last byte may be half of a CRLF and waits."""
     ends = [at for at in (head.find(b"\n"), head.find(b"\r", 0, len(head) - 1)) if at >= 0]
     return min(ends, default=None)
+
+
+def _detected(line: bytes, declared: Sequence[str]) -> str:
+    """Return the delimiter by which a header gives the declared names, in any order."""
+    fitting = []
+    for delimiter in DELIMITERS:
+        try:
+            if sorted(_cells(line, delimiter)) == sorted(declared):
+                fitting.append(delimiter)
+        except Invalid:
+            continue
+    return fitting[0] if len(fitting) == 1 else ","
 
 
 def _cells(line: bytes, delimiter: str) -> list[str]:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, cast
 
 from app.errors import Fault, Invalid, UnsupportedType
-from app.table.csv_reader import DELIMITERS, Dialect, read_csv
+from app.table.csv_reader import Dialect, read_csv
+from app.table.header import DELIMITERS
 from app.table.json_reader import read_json
 from app.table.json_rows import array, lines
 from app.table.limits import Faults, Limits
@@ -53,7 +54,7 @@ def read(
     markers, faults = tuple(null_markers), Faults() if rejects is None else rejects
     if kind == CSV:
         tap = open_text(source, content_encoding=content_encoding, cap=limits.decoded_bytes)
-        pieces = read_csv(tap, schema=schema, limits=limits, dialect=Dialect(delimiter or ",", markers), faults=faults)
+        pieces = read_csv(tap, schema=schema, limits=limits, dialect=Dialect(delimiter, markers), faults=faults)
     elif kind in JSON_LINES:
         tap = open_text(source, content_encoding=content_encoding, cap=limits.decoded_bytes)
         pieces = read_json(lines(tap, limits), schema=schema, limits=limits, null_markers=markers, faults=faults)

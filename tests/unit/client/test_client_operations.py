@@ -45,6 +45,8 @@ CALLS = [
     ("delete_grant", ("d", "p"), {}, "DELETE /v1/datasets/d/grants/p", None),
     ("list_uploads", ("d",), {}, "GET /v1/datasets/d/uploads", None),
     ("get_upload", ("d", "u"), {}, "GET /v1/datasets/d/uploads/u", None),
+    ("get_rejected", ("d", "u"), {}, "GET /v1/datasets/d/uploads/u/rejected", None),
+    ("cancel_upload", ("d", "u"), {}, "DELETE /v1/datasets/d/uploads/u", None),
     ("price", ("d", {"select": []}), {"within": 50}, "POST /v1/datasets/d/queries:price", {"select": [], "within": "50"}),
     ("ask", ("d", {"select": []}), {"epsilon": 0.5}, "POST /v1/datasets/d/queries", {"select": [], "epsilon": "0.5"}),
     ("get_answer", ("d", "a"), {}, "GET /v1/datasets/d/queries/a", None),

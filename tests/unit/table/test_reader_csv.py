@@ -110,6 +110,31 @@ def test_an_empty_last_cell_is_null_whether_or_not_its_line_ends():
         assert rows(b'b,a,c,d\n"x",1,1,1\n"",2,"1.5",' + end) == [(1, "x", 100, True), (2, "", 150, None)]
 
 
+@pytest.mark.parametrize("sign", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_a_delimiter_that_is_not_stated_is_the_one_that_gives_the_declared_names(sign, bom):
+    cells = [["d", "b", "a", "c"], ["true", '"x,;|y"', "1", "1.5"]]
+    body = bom + "\n".join(sign.join(row) for row in cells).encode()
+    assert rows(body) == [(1, "x,;|y", 150, True)]
+    assert rows(body, delimiter=sign) == rows(body)
+
+
+@pytest.mark.parametrize("header", [b"a;b;c\n", b"a;b,c;d\n", b"a;b;c;d;e\n", b'a;b;c;"d\n', b"a;b|c;d\n"])
+def test_where_no_delimiter_gives_the_declared_names_it_is_a_comma(header):
+    with pytest.raises(Invalid) as refused:
+        rows(header)
+    assert {fault.rule for fault in refused.value.faults} <= {"column-not-declared", "column-missing", "stray-quote"}
+
+
+def test_where_several_delimiters_do_it_is_a_comma():
+    assert rows(b"a\nx;y\n", ONE) == [("x;y",)]
+
+
+def test_a_stated_delimiter_is_taken_at_its_word():
+    with pytest.raises(Invalid):
+        rows(b"a;b;c;d\n1;x;1;1\n", delimiter=",")
+
+
 def test_at_most_a_hundred_faults_are_reported():
     assert len(faults(b"a,b,c,d\n" + b"x,x,x,x\n" * 500)) == 100
 
