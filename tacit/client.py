@@ -18,7 +18,7 @@ from tacit.answers import Answer
 from tacit.calls import Body, path, some
 from tacit.exports import FORMATS, iterate_lines, write_file
 from tacit.jobs import Jobs
-from tacit.payload import Progress, Source, payload
+from tacit.payload import Progress, Source, payload, sample
 from tacit.resumable import FROM, TUS, Sending
 from tacit.transport import Call, Document, Parameters, Secret, new_key
 
@@ -108,6 +108,26 @@ class Client(Jobs):
     def create_dataset(self, body: Body, *, idempotency_key: str | None = None) -> Document:
         """Declare a dataset: name, population, max_rows, schema, policy, privacy_unit."""
         return self._post("/v1/datasets", dict(body), idempotency_key)
+
+    def infer_schema(
+        self,
+        source: Source,
+        *,
+        media_type: str | None = None,
+        null: Sequence[str] | None = None,
+        delimiter: str | None = None,
+    ) -> Document:
+        """Propose `schema` and `policy` from the first mebibyte of a CSV or JSON file; `from_data`: what was read from values."""
+        body = sample(source, media_type=media_type)
+        call = Call(
+            method="POST",
+            path="/v1/schemas:infer",
+            params={"null": list(null) if null else None, "delimiter": delimiter},
+            headers=body.headers(),
+            repeatable=True,
+            body=lambda: body.pieces(None),
+        )
+        return some(self._transport.send(call))
 
     def list_datasets(self) -> Iterator[Document]:
         """Yield the datasets that the caller may see."""

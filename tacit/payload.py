@@ -36,6 +36,7 @@ MEDIA_TYPES = {
 }
 ENCODINGS = {".gz": "gzip", ".zst": "zstd"}
 PIECE = 1024 * 1024
+SAMPLE = 1024 * 1024  # bytes; the service takes no more, and knows by this number that a file goes on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +117,21 @@ class _Written(io.RawIOBase):
         size = min(len(view), len(self._left))
         view[:size], self._left = self._left[:size], self._left[size:]
         return size
+
+
+def sample(source: Source, *, media_type: str | None = None) -> Payload:
+    """Make a body of the first mebibyte of a path, bytes or a binary file, as it is; ValueError where it is compressed."""
+    found, encoding = described_by_name(str(source)) if isinstance(source, str | os.PathLike) else (None, None)
+    if encoding is not None:
+        raise ValueError("a sample is sent uncompressed: unpack the file's beginning first")
+    if isinstance(source, str | os.PathLike):
+        with Path(source).open("rb") as file:
+            first = file.read(SAMPLE)
+    elif isinstance(source, bytes | bytearray | memoryview):
+        first = bytes(source[:SAMPLE])
+    else:
+        first = cast("BinaryIO", source).read(SAMPLE)
+    return payload(first, media_type=media_type or found)
 
 
 def described_by_name(name: str) -> tuple[str | None, str | None]:

@@ -5,7 +5,21 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import Lifespan
 
-from app.api import datasets, jobs, keys, openapi, populations, principals, queries, system, tallies, tus, uploads, webhooks
+from app.api import (
+    datasets,
+    jobs,
+    keys,
+    openapi,
+    populations,
+    principals,
+    queries,
+    schemas,
+    system,
+    tallies,
+    tus,
+    uploads,
+    webhooks,
+)
 from app.api.auth import admit
 from app.api.body_stream import Pump
 from app.api.edge import new_app
@@ -17,7 +31,7 @@ from app.operations.desk import Desk
 from app.operations.jobs import documents
 
 VERSION = "0.1.0"  # pyproject.toml says the same (tests/contracts)
-_NOUNS = (principals, populations, datasets, uploads, tus, jobs, queries, tallies, keys, webhooks, system)
+_NOUNS = (principals, populations, datasets, schemas, uploads, tus, jobs, queries, tallies, keys, webhooks, system)
 
 
 def build(

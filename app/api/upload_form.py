@@ -5,6 +5,8 @@ One place for every operation that takes a file.
 Promise: what is not understood is refused here, before the body is read; nothing is guessed.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
@@ -38,6 +40,16 @@ FILE_BODY["requestBody"]["content"][MULTIPART] = {
     },
     "example": {"file": "patient_id,hours,sex\nP-1001,36,F\n"},
 }
+SAMPLE_BODY: dict[str, Any] = raw_body(
+    {
+        "text/csv": "patient_id,hours,sex\nP-1001,36,F\n",
+        "application/x-ndjson": '{"patient_id": "P-1001", "hours": 36, "sex": "F"}\n',
+        "application/json": '[{"patient_id": "P-1001", "hours": 36, "sex": "F"}]',
+    },
+    description="The beginning of the file, at most 1 MiB, or the one file part of a form. A sample of exactly 1 MiB is taken for"
+    " one that is cut, and its last row is left out. Parquet and compressed samples are refused.",
+)
+SAMPLE_BODY["requestBody"]["content"][MULTIPART] = FILE_BODY["requestBody"]["content"][MULTIPART]
 
 Nulls = Annotated[list[str], Query(max_length=16, description="Texts that mean null.")]
 Delimiter = Annotated[
@@ -61,7 +73,13 @@ async def upload_form(
     null: Nulls = [],  # noqa: B006  FastAPI's way
     delimiter: Delimiter = None,
 ) -> Form:
-    """Read the form of the file that a request brings; of `multipart/form-data`, what stands outside its part."""
+    """Read the form of the file that a request brings, and what is to become of it."""
+    form = file_form(request, null=null, delimiter=delimiter)
+    return replace(form, on_error=on_error, max_rejected=max_rejected, mode=mode)
+
+
+def file_form(request: Request, *, null: Sequence[str], delimiter: str | None) -> Form:
+    """Read how the file that a request brings is written; of `multipart/form-data`, what stands outside its part."""
     kind = media_type(request.headers.get("content-type", ""))
     encoded, promised = encoding(request.headers.get("content-encoding", "")), content_digest(request)
     if kind == MULTIPART:
@@ -74,9 +92,6 @@ async def upload_form(
         null_markers=tuple(null),
         delimiter=delimiter,
         declared_digest=promised,
-        on_error=on_error,
-        max_rejected=max_rejected,
-        mode=mode,
     )
 
 

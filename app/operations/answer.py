@@ -33,13 +33,14 @@ from app.dp.query import Query
 from app.dp.rows import RowGroup
 from app.errors import Forbidden, NotFound, QueryFailed, StillComputing, Unavailable
 from app.operations import access, keychain, once, opened
+from app.operations.authority import believe
 from app.operations.datasets import definition
 from app.operations.desk import ANALYST, OWNER, Caller, Desk
 from app.operations.keychain import system_key
 from app.operations.once import Claim
 from app.operations.payment import Paid, pay
 from app.operations.populations import remaining
-from app.store import populations, tables
+from app.store import datasets, populations, tables
 from app.store.engine import Transaction
 from app.table.exact import decimal_text
 
@@ -213,6 +214,8 @@ def _reply(
     with desk.database.read() as tx:
         left = remaining(desk, tx, population, caller.id)
         releases = populations.unprotected_releases(tx, population.id)
+        dataset = datasets.find(tx, population.organisation_id, entry.dataset_id or "")
+        inferred = [] if dataset is None else definition(believe(desk, dataset))[0].bounds_from_data()
     answer = {
         "id": entry.id,
         "dataset": entry.dataset_id,
@@ -230,6 +233,7 @@ def _reply(
             "total": {"epsilon": decimal_text(budget.from_units(population.total_epsilon))},
             "earlier_totals": json.loads(population.earlier_totals),
             "unprotected_releases_so_far": releases,
+            "bounds_from_data": inferred,
         },
     )
     cost = "0" if repeated else answer["paid"]["epsilon"]

@@ -77,13 +77,13 @@ def get_dataset(desk: Desk, caller: Caller, dataset_id: str) -> dict[str, Any]:
 def update_dataset(
     desk: Desk, caller: Caller, dataset_id: str, *, changes: dict[str, Any], expected: int | None
 ) -> dict[str, Any]:
-    """Change a definition; once rows were accepted only `max_rows` may change, and only up."""
+    """Change a definition; once rows were accepted only `max_rows` may change, and only up, and `from_data` may go (R21)."""
     access.require_role(caller, OWNER)
     with desk.database.write() as tx:
         row = access.dataset(desk, tx, caller, dataset_id)
         if expected is None or expected != row.version:
             raise PreconditionFailed("Send If-Match with the dataset's present ETag: read it, then change it.")
-        if row.frozen and set(changes) - {"max_rows"}:
+        if row.frozen and not _may_follow_rows(row, changes):
             raise SchemaFrozen(
                 "Rows were accepted under this definition, so only max_rows may change; make a new dataset for another."
             )
@@ -104,6 +104,13 @@ def update_dataset(
         restamp(desk, row)
         audit.note(desk, tx, caller, "update_dataset", row.id)
         return shown(row)
+
+
+def _may_follow_rows(row: tables.Dataset, changes: dict[str, Any]) -> bool:
+    """Tell whether changes leave every row as it was understood."""
+    if "schema" in changes and not Schema.from_json(changes["schema"]).confirms(Schema.from_json(json.loads(row.schema))):
+        return False
+    return not set(changes) - {"max_rows", "schema"}
 
 
 def delete_dataset(desk: Desk, caller: Caller, dataset_id: str) -> None:

@@ -4,12 +4,13 @@
 - `Schema.from_json` reports every fault at once, each with a JSON pointer; unknown members are refused (promise 1).
 - Numbers are exact: bounds and steps are `Fraction` in memory and decimal text in JSON (integers may be JSON integers).
 - A decimal column is kept as int64 counts of its step, so its bounds are multiples of the step within int64 (soundness R9).
-- Bounds come from the owner, never from data (soundness R21); a value outside them is no fault, questions clamp it.
+- Bounds come from the owner, never from data (soundness R21); a value outside them is no fault, questions clamp it. What an
+  inferred schema did read from a sample is named in `from_data`, and stays so until the owner sends the column without it.
 """
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any, Literal, get_args
@@ -28,8 +29,10 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_ .-]{0,62}", re.ASCII)
 _LABEL = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 _COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
 _MEMBERS = frozenset(
-    {"name", "type", "nullable", "identifier", "country", "role", "step", "lower", "upper", "categories"},
+    {"name", "type", "nullable", "identifier", "country", "role", "step", "lower", "upper", "categories", "from_data"},
 )
+_FROM_DATA = frozenset({"type", "nullable", "country", "step", "lower", "upper", "categories"})  # members that tell of values
+_DOMAIN = frozenset({"step", "lower", "upper", "categories"})  # those that questions take their noise and their groups from
 
 
 class ColumnType(StrEnum):
@@ -75,6 +78,7 @@ class Column:
     lower: Fraction | None = None
     upper: Fraction | None = None
     categories: tuple[str, ...] | None = None
+    from_data: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a column that breaks a rule."""
@@ -97,7 +101,8 @@ class Column:
         body |= {key: getattr(self, key) for key in ("identifier", "country", "role") if getattr(self, key) is not None}
         exact = {key: getattr(self, key) for key in ("step", "lower", "upper")}
         body |= {key: decimal_text(value) for key, value in exact.items() if value is not None}
-        return body if self.categories is None else body | {"categories": list(self.categories)}
+        body |= {} if self.categories is None else {"categories": list(self.categories)}
+        return body | ({"from_data": list(self.from_data)} if self.from_data else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,17 @@ class Schema:
 
     def __contains__(self, name: object) -> bool:
         return any(column.name == name for column in self.columns)
+
+    def bounds_from_data(self) -> list[str]:
+        """Return the columns whose bounds, step or categories were read from a sample of the data (soundness R21)."""
+        return [column.name for column in self.columns if not _DOMAIN.isdisjoint(column.from_data)]
+
+    def confirms(self, earlier: "Schema") -> bool:
+        """Tell whether this is the earlier schema, with at most fewer members said to come from data."""
+        bare = [replace(column, from_data=()) for column in self.columns]
+        return bare == [replace(column, from_data=()) for column in earlier.columns] and all(
+            set(column.from_data) <= set(before.from_data) for column, before in zip(self.columns, earlier.columns, strict=True)
+        )
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return the schema as a client would write it; `from_json` of it is equal."""
@@ -204,9 +220,16 @@ def _column_faults(column: Column) -> list[Fault]:
         ("/country", "country-only-for-phone", column.identifier != "phone" and column.country is not None),
         ("/country", "country-pattern", column.country is not None and not _COUNTRY.fullmatch(column.country)),
         ("/role", "unknown-role", column.role is not None and column.role not in get_args(Role)),
+        ("/from_data", "from-data-member", not _told_of(column)),
     ]
     faults = [Fault(rule, pointer=pointer) for pointer, rule, broken in rules if broken]
     return faults + _number_faults(column) + _category_faults(column)
+
+
+def _told_of(column: Column) -> bool:
+    """Tell whether each member that is said to come from data is there, once."""
+    said = column.from_data
+    return len(set(said)) == len(said) and all(one in _FROM_DATA and getattr(column, one) is not None for one in said)
 
 
 def _number_faults(column: Column) -> list[Fault]:
@@ -323,4 +346,5 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "lower": _exact,
     "upper": _exact,
     "categories": _texts,
+    "from_data": _texts,
 }

@@ -5,6 +5,7 @@ from tacit.cli.console import new_app
 
 app = new_app("Send data in, ask private questions, add up numbers nobody can read. Set TACIT_URL and TACIT_TOKEN first.")
 app.command()(rows.upload)
+app.command()(rows.infer)
 app.command()(rows.export)
 app.command("open")(rows.open_sealed)
 app.command()(questions.ask)

@@ -90,6 +90,22 @@ def _print_report(reply: Document) -> None:
         err.print(f"left out: {json.dumps(rejected)}", markup=False)
 
 
+def infer(
+    *,
+    file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or a JSON array.", exists=True, dir_okay=False)],
+    null: Annotated[list[str] | None, typer.Option(help="Text that means null; may be repeated.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Separator of a CSV file.")] = None,
+) -> None:
+    """Print a schema and a policy proposed from the beginning of a file, as JSON for `create_dataset`; change them as needed."""
+    proposed = connect().infer_schema(file, null=null, delimiter=delimiter)
+    out.print(json.dumps({name: proposed[name] for name in ("schema", "policy")}, ensure_ascii=False, indent=1), markup=False)
+    for column in proposed["schema"]:
+        if column.get("from_data"):
+            err.print(
+                f"{column['name']}: {', '.join(column['from_data'])} read from the sample; confirm or replace.", markup=False
+            )
+
+
 def export(
     dataset: Annotated[str, typer.Argument(help="Name or id of the dataset.")],
     to: Annotated[Path, typer.Option("--to", help="File to write: .csv, .jsonl or .parquet.")],

@@ -21,7 +21,13 @@ from tests.attacks.test_routes import HTTP, RULES, _body, _furnish, _tally, pail
 from tests.world import ROWS
 
 PROCESSES = 8
-READS = {"price_query", "encrypt", "decrypt", "pseudonymize"}  # POST because of what they carry; nothing comes of them
+READS = {
+    "infer_schema",
+    "price_query",
+    "encrypt",
+    "decrypt",
+    "pseudonymize",
+}  # POST because of what they carry; nothing comes of them
 # Operation → what to count: as many rows more as effects.
 EFFECTS = {
     "create_principal": "principals",

@@ -45,6 +45,7 @@ RULES = {
     "put_grant": {"owner"},
     "delete_grant": {"owner"},
     "export_rows": {"owner", "service"},
+    "infer_schema": {"owner", "partner"},
     "upload": {"owner", "partner"},
     "list_uploads": {"operator", "owner", "partner"},
     "get_upload": {"operator", "owner", "partner"},
@@ -98,7 +99,7 @@ LISTS = {
     "list_audit",
     "get_me",
 }
-CREATES = {"create_principal", "create_population", "create_dataset", "create_key", "create_tally", "create_webhook"}
+CREATES = {"infer_schema", "create_principal", "create_population", "create_dataset", "create_key", "create_tally", "create_webhook"}
 
 
 def _operations():
@@ -247,6 +248,8 @@ def _call(world, token, operation, method, path, things, number):
         )
         things["sent"][own] = int(told.headers.get("upload-offset", at))
         return told
+    if operation == "infer_schema":
+        return HTTP.post(address, content=ROWS, headers=headers | {"Content-Type": "text/csv"})
     if operation == "export_rows":
         address += "?purpose=check"
     if operation == "update_dataset":
@@ -387,7 +390,7 @@ def _poisoned(world, token, operation, method, path, things):
     good = world.url + path.format(**things, token="t")
     yield HTTP.request(method, world.url + path.format(**canaried), headers=headers, **({} if body is None else {"json": body}))
     yield HTTP.request(method, f"{good}?{CANARY}={CANARY}&cursor={CANARY}&limit={CANARY}&format={CANARY}", headers=headers)
-    if operation == "upload":
+    if operation in {"upload", "infer_schema"}:
         typed = headers | {"Content-Type": "text/csv"}
         yield HTTP.post(good, content=ROWS + f"P-1,{CANARY},{CANARY},{CANARY},{CANARY}\n".encode(), headers=typed)
         yield HTTP.post(good, content=f"{CANARY},name\n1,2\n".encode(), headers=typed)

@@ -83,7 +83,7 @@ CALLS = [
     ("signing_keys", (), {}, "GET /v1/signing-keys", None),
     ("audit", (), {}, "GET /v1/audit", None),
 ]
-ELSEWHERE = {"upload", "get_offset", "export_rows", "iterate_rows", "export_frame", "contribute", "close"}
+ELSEWHERE = {"upload", "infer_schema", "get_offset", "export_rows", "iterate_rows", "export_frame", "contribute", "close"}
 PAID_OR_MADE = {"create_principal", "create_token", "create_population", "create_dataset", "create_tally", "create_key"} | {
     "ask",
     "send_contribution",
