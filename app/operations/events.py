@@ -37,6 +37,12 @@ def upload_failed(desk: Desk, tx: Transaction, organisation: str, upload: tables
     _upload(desk, tx, FAILED, organisation, upload, "failed")
 
 
+def file_failed(desk: Desk, tx: Transaction, file: tables.File) -> None:
+    """Tell that a file, which had come whole, did not become an upload."""
+    data = {"dataset": file.dataset_id, "upload": file.upload_id, "state": "failed"}
+    tell(desk, tx, FAILED, organisation=file.organisation_id, besides_owners=file.principal_id, data=data)
+
+
 def tally_closed(desk: Desk, tx: Transaction, tally: tables.Tally) -> None:
     """Tell that a tally has its sum."""
     data = {"tally": tally.id, "state": "closed"}

@@ -17,7 +17,7 @@ from typing import Any
 
 from app.clock import new_id
 from app.errors import Cancelled, Conflict, Integrity, NotFound, Refused
-from app.operations import ingest, kept_problems, once, principals
+from app.operations import events, ingest, kept_problems, once, principals
 from app.operations.attempt import Attempt
 from app.operations.authority import believe
 from app.operations.desk import Desk
@@ -109,7 +109,7 @@ def _become(desk: Desk, row: tables.File, lease_id: str, heed: Callable[[int], N
         caller, attempt = principals.acting(desk, row.principal_id), Attempt(row.upload_id, lease.holds)
         reply = ingest.upload(desk, caller, row.dataset_id, body=body, form=form, claim=None, attempt=attempt)
     except (Refused, Integrity) as refusal:
-        if not lease.end(**_ended(desk, files.FAILED), reply=kept_problems.kept(refusal)):
+        if not lease.fail(row, reply=kept_problems.kept(refusal)):
             return None
         purge(desk, row.id)
         raise
@@ -142,6 +142,14 @@ class _Lease:
         """Change the file; False once the lease was lost."""
         with self._desk.database.write() as tx:
             return files.change(tx, self._file, self._id, **values)
+
+    def fail(self, row: tables.File, *, reply: str) -> bool:
+        """End the file with its refusal, and tell of it; False once the lease was lost."""
+        with self._desk.database.write() as tx:
+            if not files.change(tx, self._file, self._id, **_ended(self._desk, files.FAILED), reply=reply):
+                return False
+            events.file_failed(self._desk, tx, row)
+        return True
 
 
 def _ended(desk: Desk, state: str) -> dict[str, Any]:

@@ -99,7 +99,15 @@ LISTS = {
     "list_audit",
     "get_me",
 }
-CREATES = {"infer_schema", "create_principal", "create_population", "create_dataset", "create_key", "create_tally", "create_webhook"}
+CREATES = {
+    "infer_schema",
+    "create_principal",
+    "create_population",
+    "create_dataset",
+    "create_key",
+    "create_tally",
+    "create_webhook",
+}
 
 
 def _operations():
