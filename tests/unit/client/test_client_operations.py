@@ -67,6 +67,9 @@ CALLS = [
     ("delete_key_grant", ("k", "s"), {}, "DELETE /v1/keys/k/grants/s", None),
     ("get_file", ("f",), {}, "GET /v1/files/f", None),
     ("terminate_file", ("f",), {}, "DELETE /v1/files/f", None),
+    ("list_jobs", (), {}, "GET /v1/jobs", None),
+    ("get_job", ("j",), {}, "GET /v1/jobs/j", None),
+    ("cancel_job", ("j",), {}, "POST /v1/jobs/j:cancel", {}),
     (
         "create_webhook",
         ("https://a.example/in", ["upload.ready"]),
@@ -83,7 +86,9 @@ CALLS = [
     ("signing_keys", (), {}, "GET /v1/signing-keys", None),
     ("audit", (), {}, "GET /v1/audit", None),
 ]
-ELSEWHERE = {"upload", "infer_schema", "get_offset", "export_rows", "iterate_rows", "export_frame", "contribute", "close"}
+ELSEWHERE = {"upload", "infer_schema", "get_offset", "export_rows", "iterate_rows", "export_frame", "contribute", "close"} | {
+    "wait_job"
+}
 PAID_OR_MADE = {"create_principal", "create_token", "create_population", "create_dataset", "create_tally", "create_key"} | {
     "ask",
     "send_contribution",

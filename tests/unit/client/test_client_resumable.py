@@ -137,7 +137,7 @@ def test_large_sources_go_in_pieces_by_themselves_and_small_ones_whole(client, t
     tus.on("POST", "/v1/datasets/d/uploads", status=201, body={"id": "whole"})
     tus.on("PATCH", PLACE, _taken(reply))
     assert client.upload("d", b"a\n1\n", media_type="text/csv")["id"] == "whole"
-    monkeypatch.setattr("tacit.client.FROM", 3)
+    monkeypatch.setattr("tacit.rows.FROM", 3)
     assert client.upload("d", b"a\n1\n", media_type="text/csv")["id"] == "u1"
     assert client.upload("d", b"a\n1\n", media_type="text/csv", resumable=False)["id"] == "whole"
 
