@@ -12,6 +12,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.api.watch import Watch
+
 HEAD_SECONDS = 10.0
 HEAD_BYTES = 1 << 16
 
@@ -52,6 +54,13 @@ class PatientProtocol(HttpToolsProtocol):
         """Forget the timer."""
         self._stop()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Let the service's waiters go: a stop waits for replies that are under way, and theirs would take a minute or more."""
+        watch = getattr(getattr(self.app, "state", None), "watch", None)
+        if isinstance(watch, Watch):
+            watch.close()
+        super().shutdown()
 
     def _await_head(self) -> None:
         self._head = self.loop.call_later(HEAD_SECONDS, self.transport.close)

@@ -2,8 +2,7 @@
 
 Promises
 - The offset that HEAD tells is exact: it survives cut connections, and kill -9 of this process (`operations/files.py`).
-- The piece that completes a file starts the job that makes it an upload; GET says, in JSON, what came
-  of it, with the signed receipt.
+- The piece that completes a file starts the job that makes it an upload; GET says, in JSON, what came of it, with the receipt.
 - Every reply but that to OPTIONS bears Tus-Resumable; refusals are problem documents, as everywhere.
 
 Unlike elsewhere in tus, a token is asked for, and a file is seen by nobody but who sends it.
