@@ -224,6 +224,7 @@ def test_a_queued_job_that_is_cancelled_leaves_nothing_and_is_never_run(apart, w
     told = _ask(apart, "partner", f"/{cancelled}:cancel", "POST")
     assert (told.status_code, told.json()["state"]) == (200, "cancelled")
     assert rows(apart.desk, "SELECT count(DISTINCT file_id) FROM file_frames") == [(1,)], "its bytes are gone"
+    assert rows(apart.desk, "SELECT state FROM files ORDER BY id") == [("failed",), ("complete",)]
     workers.append(Working(apart))
     assert _end(apart, kept)["state"] == "done"
     assert _made(apart, dataset) == (["ready"], 200)
