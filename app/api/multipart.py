@@ -13,7 +13,6 @@ Invariants
 import hashlib
 from collections import deque
 from dataclasses import replace
-from pathlib import PurePath
 from typing import Final
 
 from python_multipart import MultipartParser
@@ -21,7 +20,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
-from app.api.upload_form import ENCODINGS, MEDIA_TYPES, MULTIPART
+from app.api.upload_form import ENCODINGS, MEDIA_TYPES, MULTIPART, by_name
 from app.errors import Fault, Invalid, Malformed, UnsupportedType
 from app.operations.arriving import Body
 from app.operations.form import Form
@@ -29,16 +28,6 @@ from app.operations.form import Form
 _PIECE: Final = 1 << 16
 _HEADERS, _HEADER_BYTES = 8, 2048  # of a part, and of each
 _PLAIN: Final = {"", "7bit", "8bit", "binary"}  # transfer encodings that leave the bytes as they are
-_SUFFIXES: Final = {
-    ".csv": "text/csv",
-    ".tsv": "text/csv",
-    ".jsonl": "application/x-ndjson",
-    ".ndjson": "application/x-ndjson",
-    ".json": "application/json",
-    ".parquet": "application/vnd.apache.parquet",
-    ".pq": "application/vnd.apache.parquet",
-}
-_ENCODED: Final = {".gz": "gzip", ".zst": "zstd"}
 
 
 def file_of(request: Request, body: Body, form: Form) -> tuple[Body, Form]:
@@ -84,10 +73,8 @@ class FilePart:
 
     def described(self) -> tuple[str, str | None]:
         """Return media type and content encoding: what the part's Content-Type says if files of it are read, else its name."""
-        path = PurePath(self._file_name.lower())
-        encoding = _ENCODED.get(path.suffix)
+        named, encoding = by_name(self._file_name)
         stated = self._headers.get("content-type", "").partition(";")[0].strip().lower()
-        named = _SUFFIXES.get(PurePath(path.stem).suffix if encoding else path.suffix)
         media_type = stated if stated in MEDIA_TYPES else named
         if media_type is None:
             raise UnsupportedType("Give the file part a Content-Type that is read here, or a name that ends in .csv, .jsonl, …")

@@ -10,14 +10,13 @@
 import base64
 import binascii
 from datetime import UTC, datetime
-from pathlib import PurePath
 from typing import Final, get_args
 
 from starlette.requests import Request
 
 from app.api.body_stream import content_digest
 from app.api.problems import UnsupportedProtocol
-from app.api.upload_form import ENCODINGS, MEDIA_TYPES
+from app.api.upload_form import ENCODINGS, MEDIA_TYPES, by_name
 from app.errors import Fault, Invalid, UnsupportedType
 from app.operations.file_part import Checksum
 from app.operations.form import Form, Mode, OnError
@@ -26,15 +25,6 @@ from app.table.rejects import MOST, USUAL
 VERSION: Final = "1.0.0"
 ALGORITHMS: Final = {"sha256": 32, "sha1": 20}
 STREAM: Final = "application/offset+octet-stream"
-_SUFFIXES = {
-    ".csv": "text/csv",
-    ".ndjson": "application/x-ndjson",
-    ".jsonl": "application/x-ndjson",
-    ".json": "application/json",
-    ".parquet": "application/vnd.apache.parquet",
-    ".pq": "application/vnd.apache.parquet",
-}
-_COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 _NO_TYPE = (
     "",
     "application/octet-stream",
@@ -144,16 +134,14 @@ def form(pairs: dict[str, str]) -> Form:
 
 
 def _described(pairs: dict[str, str]) -> tuple[str, str | None]:
-    path = PurePath(pairs.get("filename", pairs.get("name", "")).lower())
-    by_name = _COMPRESSED.get(path.suffix)
-    suffix = PurePath(path.stem).suffix if by_name else path.suffix
+    named, compressed = by_name(pairs.get("filename", pairs.get("name", "")))
     stated = pairs.get("filetype", "").partition(";")[0].strip().lower()
-    media_type = _SUFFIXES.get(suffix, "") if stated in _NO_TYPE else stated
-    if media_type not in MEDIA_TYPES:
+    media_type = named if stated in _NO_TYPE else stated
+    if media_type is None or media_type not in MEDIA_TYPES:
         raise UnsupportedType(
             "Say in Upload-Metadata what the file is: a `filetype` such as text/csv, or a `filename` such as people.csv.gz."
         )
-    encoding = pairs.get("encoding", by_name or "identity").strip().lower()
+    encoding = pairs.get("encoding", compressed or "identity").strip().lower()
     if encoding not in ENCODINGS | {"identity", ""}:
         raise UnsupportedType("The `encoding` in Upload-Metadata is gzip or zstd, or none.")
     return media_type, encoding if encoding in ENCODINGS else None

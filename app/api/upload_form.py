@@ -7,6 +7,7 @@ Promise: what is not understood is refused here, before the body is read; nothin
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
@@ -20,6 +21,16 @@ from app.table.rejects import MOST, USUAL
 MEDIA_TYPES = {"text/csv", "application/x-ndjson", "application/json", "application/vnd.apache.parquet"}
 ENCODINGS = {"gzip", "zstd"}
 MULTIPART = "multipart/form-data"
+_SUFFIXES = {
+    ".csv": "text/csv",
+    ".tsv": "text/csv",
+    ".ndjson": "application/x-ndjson",
+    ".jsonl": "application/x-ndjson",
+    ".json": "application/json",
+    ".parquet": "application/vnd.apache.parquet",
+    ".pq": "application/vnd.apache.parquet",
+}
+_COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 FILE_BODY: dict[str, Any] = raw_body(
     {
         "text/csv": "patient_id,hours,sex\nP-1001,36,F\n",
@@ -116,3 +127,10 @@ def encoding(stated: str) -> str | None:
     if name not in ENCODINGS:
         raise UnsupportedType("Content-Encoding is gzip or zstd, or none.")
     return name
+
+
+def by_name(name: str) -> tuple[str | None, str | None]:
+    """Return the media type and content encoding that a file's name states, such as `people.csv.gz`."""
+    path = PurePath(name.lower())
+    encoded = _COMPRESSED.get(path.suffix)
+    return _SUFFIXES.get(PurePath(path.stem).suffix if encoded else path.suffix), encoded
