@@ -89,6 +89,23 @@ def test_a_file_in_parts_becomes_one_upload_however_often_it_is_tried(world, fra
 
 
 @pytest.mark.attack("I15")
+def test_i15_a_file_may_leave_rows_out_and_take_the_place_of_others_and_says_so_when_it_is_replaced_itself(world):
+    dataset = world.dataset(world.population())
+    world.partner.upload(dataset, ROWS, media_type="text/csv")
+    form = Form("text/csv", None, on_error="skip", mode="replace")
+    file = _sent(world, dataset=dataset, body=BAD, form=form)
+    reply = file_ingest.ingest_file(world.desk, file)
+    assert (reply["rows"], reply["mode"]) == (200, "replace")
+    assert reply["rejected"] == [{"row": 201, "column": "hours", "rule": "not-an-integer"}]
+    assert len(list(world.owner.iterate_rows(dataset, purpose="check"))) == 200
+    execute(world.desk, f"UPDATE files SET state = 'complete' WHERE id = '{file}'")  # its try died before it could say so
+    world.partner.upload(dataset, ROWS, media_type="text/csv", mode="replace")
+    states = {one["id"]: one["state"] for one in world.partner.list_uploads(dataset)}
+    assert states[reply["id"]] == "replaced"
+    assert file_ingest.ingest_file(world.desk, file) == reply
+
+
+@pytest.mark.attack("I15")
 def test_i15_what_came_before_the_connection_broke_stays_and_the_offset_is_exact(world, frames_of_512):
     file, at = _create(world), 0
     for piece in (700, 1, 2048, 99):

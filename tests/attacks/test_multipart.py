@@ -1,10 +1,12 @@
 """A file that comes in a form: by real clients, in one part, streamed; anything else about it is refused."""
 
+import base64
 import gzip
 import hashlib
 import io
 import shutil
 import subprocess
+import time
 
 import httpx2
 import pytest
@@ -90,6 +92,18 @@ def test_i14_a_key_is_bound_to_the_file_and_not_to_the_boundary_around_it(world)
     assert stored(world.desk, "SELECT count(*) FROM uploads") == [(1,)]
 
 
+def test_a_form_may_wait_for_a_job(small_world):
+    dataset = small_world.dataset(small_world.population())
+    told = send(small_world, dataset, files={"file": ("rows.csv", ROWS)}, headers={"Prefer": "respond-async"})
+    assert told.status_code == 202, told.text
+    address = f"{small_world.url}/v1/jobs/{told.json()['id']}"
+    until = time.monotonic() + 20
+    while time.monotonic() < until and stored(small_world.desk, "SELECT rows FROM uploads WHERE state = 'ready'") != [(200,)]:
+        time.sleep(0.05)
+    job = httpx2.get(address, headers={"Authorization": f"Bearer {small_world.tokens['partner']}"}).json()
+    assert stored(small_world.desk, "SELECT rows FROM uploads") == [(200,)], job
+
+
 BROKEN = {
     "no-end": (form((DISPOSITION, ROWS), end=b""), "xyz", 422),
     "cut": (form((DISPOSITION, ROWS))[:-20], "xyz", 400),
@@ -134,8 +148,6 @@ def test_a_form_is_sent_without_a_content_encoding_and_its_digest_is_of_the_whol
 
 
 def _base64(raw):
-    import base64
-
     return base64.b64encode(raw).decode()
 
 
