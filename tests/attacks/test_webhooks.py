@@ -1,6 +1,7 @@
 """Threat C12, from event to receiver: signed, at least once, one id, fresh times, bounded costs; on both databases."""
 
 import base64
+import contextlib
 import dataclasses
 import io
 import json
@@ -20,14 +21,16 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from app.clock import SystemClock
 from app.crypto.keyring import Keyring
-from app.errors import Conflict, NotFound, SecretAlreadyShown
+from app.errors import Conflict, NotFound, RateLimited, RowsRefused, SecretAlreadyShown
 from app.log import Lines
 from app.main import open_desk, read_root_key
-from app.operations import deliveries, events, keychain, principals, webhooks
+from app.operations import deliveries, events, file_ingest, files, keychain, principals, webhooks
+from app.operations.form import Form
 from app.operations.once import Claim
 from app.outside.addresses import Reach
 from app.outside.webhooks import Sender
 from app.settings import Settings
+from app.store import webhooks as rows_of
 from app.store.engine import Database
 from tacit import Problem
 from tests.attacks.laid_bare import disguises, every_cell, execute, rows
@@ -173,6 +176,27 @@ def test_c12_events_of_every_kind_arrive_signed_and_tell_ids_alone(backend, new_
         assert {(one["state"], one["tries"], one["last_status"]) for one in shown["deliveries"]} == {("delivered", 1, 204)}
         assert world.partner.test_webhook(partner["id"])["status"] == "2xx"
         assert verify(partner["secret"], *receiver.at("/partner")[-1])["type"] == "test"
+
+
+def test_a_file_that_came_in_pieces_tells_its_end_once_however_often_it_is_tried(backend, new_database, tmp_path, receiver):
+    """A try that breaks off tells nothing: only the one that ends the file does, under the id that the file always had."""
+    with running(new_database(backend), tmp_path, webhooks="loopback") as world:
+        world.partner.create_webhook(receiver.url + "/in", ["upload.ready", "upload.failed"])
+        dataset = world.dataset(world.population())
+        named = {}
+        for name, body in (("ready", ROWS), ("failed", ROWS + b"P-1,n,x,1.00,F\n")):
+            caller = world.caller("partner")
+            file = files.create(world.desk, caller, dataset, form=Form("text/csv", None), length=len(body), claim=None)["id"]
+            files.append(world.desk, caller, file, offset=0, body=io.BytesIO(body))
+            [(named[f"upload.{name}"],)] = rows(world.desk, "SELECT upload_id FROM files WHERE id = :id", id=file)
+            with pytest.raises(ZeroDivisionError):
+                file_ingest.ingest_file(world.desk, file, progress=lambda read: 1 // 0)
+            with contextlib.nullcontext() if name == "ready" else pytest.raises(RowsRefused):
+                file_ingest.ingest_file(world.desk, file)
+        told = [json.loads(body) for _, body in receiver.wait_for("/in", 2)]
+        time.sleep(0.2)
+        assert {one["type"]: one["data"]["upload"] for one in told} == named
+        assert len(receiver.at("/in")) == 2
 
 
 def test_what_is_rolled_back_is_told_to_nobody(place, receiver):
@@ -427,6 +451,11 @@ def test_a_webhook_has_one_message_under_way_whoever_claims(place, receiver):
         thread.join()
     assert len(got) == 1
     assert deliveries.claim(place.desk, most=4) == []
+    [hook] = {one.webhook_id for one in got}
+    now = place.clock.now()
+    execute(place.desk, "UPDATE deliveries SET due_at = 0 WHERE lease_until IS NULL")
+    with place.desk.database.write() as tx:
+        assert rows_of.claim(tx, hook, now=now, until=now + deliveries.LEASE) is None, "nor for one that looked before"
     deliveries.deliver(place.desk, got[0])
     assert len(deliveries.claim(place.desk, most=4)) == 1
 
@@ -546,6 +575,27 @@ def test_a_test_tells_status_class_and_time_and_nothing_of_the_reply(small_place
     assert b"CanaryZq84Vx" not in every_cell(small_place.desk)
     nobody, _ = small_place.hook(f"http://127.0.0.1:{closed_port()}/")
     assert webhooks.test_webhook(small_place.desk, small_place.owner, nobody)["problem"] == "unreachable"
+
+
+@pytest.mark.attack("C12")
+def test_c12_hanging_tests_leave_the_threads_of_the_service_to_others(small_place, receiver):
+    receiver.manners["/in"] = hangs
+    hook, _ = small_place.hook(receiver.url + "/in")
+    outcomes = []
+
+    def ask():
+        try:
+            outcomes.append(webhooks.test_webhook(small_place.desk, small_place.owner, hook)["problem"])
+        except RateLimited:
+            outcomes.append("refused")
+
+    small_place.desk = dataclasses.replace(small_place.desk, sender=Sender(reach=Reach.LOOPBACK, connect=1, total=1))
+    threads = [threading.Thread(target=ask) for _ in range(7)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["refused"] * 3 + ["timeout"] * 4
 
 
 @pytest.mark.attack("C12")
