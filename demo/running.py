@@ -16,6 +16,7 @@ from typing import Self
 
 import httpx2
 
+from demo.memory import Peak
 from tacit import Client
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +36,7 @@ class Service:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
+        self._peak: Peak | None = None
         own = {"folder": str(folder / "var"), "host": "127.0.0.1", "port": str(self.port), **settings}
         self._environment = _environment(own)
 
@@ -54,6 +56,7 @@ class Service:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "app", "serve"], env=self._environment, cwd=ROOT, stdout=log, stderr=log
             )
+        self._peak = Peak(self.process.pid)
         while not self._is_ready():
             if self.process.poll() is not None or time.perf_counter() - began > 30:
                 raise DidNotStart(self.log.read_text(encoding="utf-8", errors="replace")[-2000:])
@@ -73,10 +76,9 @@ class Service:
         return Client(self.url, token)
 
     def peak_mb(self) -> float:
-        """Return the most memory that the process ever held, in MB (10⁶ bytes; Linux)."""
-        assert self.process is not None
-        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        return next(int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmHWM"))
+        """Return the most memory that the service and its parse processes ever held together, in MB (10⁶ bytes; Linux)."""
+        assert self._peak is not None
+        return self._peak.mb()
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +87,8 @@ class Service:
         self.stop()
 
     def _end(self, how: signal.Signals) -> None:
+        if self._peak is not None:
+            self._peak.close()
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(how)
             try:
