@@ -1,6 +1,7 @@
 """How much one upload may be, and how many of its faults are reported.
 
-- Every reader takes its bounds from one `Limits`; nothing is read beyond `decoded_bytes`, whatever a header promises.
+- Every reader takes its bounds from one `Limits`; nothing is read beyond `decoded_bytes`, whatever a header promises, nor
+  beyond a thousand times what was sent, once that is much (docs/decisions/0011).
 - Faults carry positions and rules, never a value (promise 6); after the first hundred, reading stops.
 """
 
@@ -17,6 +18,8 @@ class Limits:
 
     decoded_bytes: int
     rows: int
+    expansion: int = 1_000  # decoded bytes for each byte sent, once `expansion_from` bytes were decoded: beyond is a bomb
+    expansion_from: int = 64 << 20
     columns: int = 1_000
     cell_bytes: int = 1 << 20
     name_bytes: int = 256
@@ -25,6 +28,10 @@ class Limits:
     array_bytes: int = 8 << 20  # a JSON array is parsed as one piece
     row_group_rows: int = 65_536
     row_group_bytes: int = 32 << 20
+
+    def decoded_from(self, sent: int) -> int:
+        """Return what `sent` bytes may decode to (threats I2, I3)."""
+        return min(self.decoded_bytes, max(self.expansion_from, self.expansion * sent))
 
 
 class Faults:

@@ -7,7 +7,9 @@
 - Every batch is validated in full: Arrow takes data for sound unless it is asked to look.
 """
 
+import io
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -35,6 +37,7 @@ def read_parquet(
 ) -> Iterator[Rows]:
     """Yield rows in the schema's column order; at the end `faults` says whether the upload is refused for them."""
     watched = Watched(source)
+    limits = replace(limits, decoded_bytes=limits.decoded_from(watched.seek(0, io.SEEK_END)))
     extents = check_footer(watched)
     with parsing("Parquet", watched):
         file = _open(watched, ())

@@ -53,13 +53,13 @@ def read(
         raise Invalid("The delimiter of a CSV file is one of , ; | or a tab.", faults=[Fault("delimiter", pointer="/delimiter")])
     markers, faults = tuple(null_markers), Faults() if rejects is None else rejects
     if kind == CSV:
-        tap = open_text(source, content_encoding=content_encoding, cap=limits.decoded_bytes)
+        tap = open_text(source, content_encoding=content_encoding, limits=limits)
         pieces = read_csv(tap, schema=schema, limits=limits, dialect=Dialect(delimiter, markers), faults=faults)
     elif kind in JSON_LINES:
-        tap = open_text(source, content_encoding=content_encoding, cap=limits.decoded_bytes)
+        tap = open_text(source, content_encoding=content_encoding, limits=limits)
         pieces = read_json(lines(tap, limits), schema=schema, limits=limits, null_markers=markers, faults=faults)
     elif kind == JSON:
-        tap = open_text(source, content_encoding=content_encoding, cap=limits.decoded_bytes)
+        tap = open_text(source, content_encoding=content_encoding, limits=limits)
         pieces = read_json(array(tap, limits), schema=schema, limits=limits, null_markers=markers, faults=faults)
     elif kind == PARQUET and content_encoding in {None, "", "identity"}:
         if not isinstance(source, Seekable):

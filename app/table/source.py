@@ -1,6 +1,7 @@
 """The bytes of an upload on their way to a parser: decompressed, counted, stopped at the cap.
 
 - Never more than the cap plus one byte is decoded (threats I1, I2): a bomb costs one buffer, not its size.
+- What decodes to more than a thousand times its size is a bomb, once it is much (`Limits.decoded_from`).
 - gzip and zstd stream; any other encoding, and an archive or a foreign format by its first bytes, is refused by name.
 - A zstd frame whose window is beyond 8 MiB is refused (RFC 9659: what a receiver of `Content-Encoding: zstd` must hold).
 - What the source itself raises (a client that went away) comes through as it is; what a parser raises becomes `Invalid`
@@ -13,6 +14,7 @@ from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from app.errors import Fault, Invalid, TooLarge, UnsupportedType
 from app.table.arrow import pa
+from app.table.limits import Limits
 
 _WINDOW = 8 << 20
 _FRAME_HEADER = 6
@@ -57,6 +59,7 @@ class Tap:
         self._read = read
         self._cap = cap
         self._again = b""
+        self._most: Callable[[], int] | None = None
         self.count = 0
         self.error: BaseException | None = None
 
@@ -68,6 +71,10 @@ class Tap:
             parts.append(piece)
             wanted -= len(piece)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def expands(self, most: Callable[[], int]) -> None:
+        """Refuse more bytes than `most` says of what was read from the source so far."""
+        self._most = most
 
     def unread(self, head: bytes) -> None:
         """Give back what was read last, to be read again."""
@@ -86,6 +93,9 @@ class Tap:
         self.count += len(piece)
         if self._cap is not None and self.count > self._cap:
             self.error = TooLarge("The upload decodes to more than is accepted; send it in parts.")
+            raise self.error
+        if self._most is not None and self.count > self._most():
+            self.error = TooLarge("The upload decodes to more than a thousand times its size; send it less compressed.")
             raise self.error
         return piece
 
@@ -140,11 +150,11 @@ class Watched:
         """Do nothing: the source belongs to the caller."""
 
 
-def open_text(source: Readable, *, content_encoding: str | None, cap: int) -> Tap:
+def open_text(source: Readable, *, content_encoding: str | None, limits: Limits) -> Tap:
     """Return a tap on the decoded bytes, once the encoding and the first of them are none that is refused."""
     raw = Tap(source.read, cap=None)
     if content_encoding in {None, "", "identity"}:
-        tap = Tap(source.read, cap=cap)
+        tap = Tap(source.read, cap=limits.decoded_bytes)
     elif content_encoding in {"gzip", "x-gzip", "zstd"}:
         codec = "zstd" if content_encoding == "zstd" else "gzip"
         head = raw.read(18)
@@ -152,7 +162,8 @@ def open_text(source: Readable, *, content_encoding: str | None, cap: int) -> Ta
             _check_window(head)
         raw.unread(head)
         stream = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), codec)
-        tap = Tap(lambda size: _decompress(stream, raw, size), cap=cap)
+        tap = Tap(lambda size: _decompress(stream, raw, size), cap=limits.decoded_bytes)
+        tap.expands(lambda: limits.decoded_from(raw.count))
     else:
         raise UnsupportedType("This content encoding is not read; send the file as it is, or as gzip or zstd.")
     first = tap.read(8)

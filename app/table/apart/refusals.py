@@ -73,6 +73,7 @@ SENTENCES: Final = frozenset(
         "The header holds a NUL byte.",
         "The header line is longer than is accepted.",
         "The header's quotes do not match.",
+        "The upload decodes to more than a thousand times its size; send it less compressed.",
         "The upload decodes to more than is accepted; send it in parts.",
         "The upload has more rows than are accepted; send it in parts.",
         "The zstd window is larger than 8 MiB; compress without --long or --ultra.",
