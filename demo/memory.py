@@ -8,8 +8,6 @@ import contextlib
 import threading
 from pathlib import Path
 
-_EVERY = 0.2
-
 
 def held_mb(pid: int) -> float:
     """Return the MB (10⁶ bytes) that the process and its descendants hold."""
@@ -17,11 +15,11 @@ def held_mb(pid: int) -> float:
 
 
 class Peak:
-    """The most that a process and its descendants held, looked at five times a second from a thread until it ends."""
+    """The most that a process and its descendants held, looked at from a thread until `close`."""
 
-    def __init__(self, pid: int) -> None:
-        """Begin to look."""
-        self._pid = pid
+    def __init__(self, pid: int, *, every: float = 0.2) -> None:
+        """Begin to look, once in `every` seconds."""
+        self._pid, self._every = pid, every
         self._most = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, name="peak", daemon=True)
@@ -38,7 +36,7 @@ class Peak:
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._stop.wait(_EVERY):
+        while not self._stop.wait(self._every):
             self.mb()
 
 
