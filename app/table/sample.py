@@ -67,7 +67,7 @@ def _csv(data: bytes, delimiter: str | None, nulls: frozenset[str]) -> Sample:
     delimiter = delimiter or _likeliest(data)
     if len(data) >= MOST_BYTES:
         data = RowCutter(delimiter=delimiter, longest=MOST_BYTES).feed(data)
-    tap = open_text(io.BytesIO(data), content_encoding=None, cap=MOST_BYTES)
+    tap = open_text(io.BytesIO(data), content_encoding=None, limits=_LIMITS)
     names, _ = read_header(tap, limits=_LIMITS, delimiter=delimiter, declared=())
     _check(names)
     try:
@@ -103,7 +103,7 @@ def _whole_lines(data: bytes) -> bytes:
 
 
 def _json(data: bytes, nulls: frozenset[str], *, lines_of: bool) -> Sample:
-    tap = open_text(io.BytesIO(data), content_encoding=None, cap=MOST_BYTES)
+    tap = open_text(io.BytesIO(data), content_encoding=None, limits=_LIMITS)
     rows = list(_objects(lines(tap, _LIMITS) if lines_of else array(tap, _LIMITS)))
     names = list(dict.fromkeys(name for row in rows for name in row))
     _check(names)

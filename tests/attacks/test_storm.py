@@ -34,7 +34,7 @@ SCHEMA = [
 ]
 POLICY = {"patient_id": {"technique": "pseudonymize"}, "file": {"technique": "keep"}, "line": {"technique": "keep"}}
 AGAIN = {408, 429, 502, 503}
-UP = 2.0
+UP, AT_LEAST = 2.0, 2  # seconds from ready to killed; kills, however slow the starts are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _let_loose(world, dataset, storm, servers):
         kills += 1
         server.start()
         server.wait_until_ready()
-        if time.monotonic() > until:
+        if time.monotonic() > until and kills >= AT_LEAST:
             break
     for thread in threads:
         thread.join(180)
@@ -211,7 +211,7 @@ def _ride(world, storm):
     _check(world, dataset, storm, partners)
     told = {"seconds": round(took), "kills": kills, "given_up": sum(len(one.given_up) for one in partners), **broken}
     print("storm:", told)
-    assert kills >= 2
+    assert kills >= AT_LEAST
     assert sum(broken.values()) > 0, "a kill hit somebody"
 
 
