@@ -30,6 +30,10 @@ class Engine:
 
     def __init__(self, url: str, *, worker_id: str, work: Callable[[str], None], at_once: int) -> None:
         """Prepare; nothing is opened yet. `work(job_id)` runs a job in a thread, at most `at_once` of them."""
+        theirs = logging.getLogger("dbos")
+        theirs.setLevel(logging.WARNING)
+        if not theirs.handlers:
+            theirs.addHandler(logging.NullHandler())  # else it adds one that prints to the console
         self._url, self._work, self._at_once = url, work, at_once
         self.worker_id = worker_id
         self.launched = False
@@ -57,8 +61,6 @@ class Engine:
 
     def _launch(self) -> None:
         os.environ.pop("DBOS__CLOUD", None)  # would turn its Conductor on
-        logging.getLogger("dbos").addHandler(logging.NullHandler())  # else it adds one that prints
-        logging.getLogger("dbos").propagate = True
         config: DBOSConfig = {
             "name": _APPLICATION,
             "system_database_url": self._url,

@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
+import psutil
 import pytest
 
 from app.operations import file_ingest, jobs
@@ -152,6 +153,8 @@ def test_i15_a_worker_that_is_told_to_stop_hands_its_job_back(apart, workers):
     while _ask(apart, "partner", f"/{job}").json()["state"] != "running":
         assert time.monotonic() < until
         time.sleep(0.1)
+    lines = psutil.Process(workers[0].process.pid).net_connections(kind="inet")
+    assert lines == [], "it speaks to its database, here over a local socket, and to nobody else"
     assert workers[0].stop() == 0, workers[0].said
     assert b"job handed back" in workers[0].said
     assert _ask(apart, "partner", f"/{job}").json()["state"] == "queued"

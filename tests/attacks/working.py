@@ -4,6 +4,7 @@ It is `app.main.work` over the test's database; with SQLite it is the one proces
 """
 
 import functools
+import itertools
 import json
 import os
 import signal
@@ -30,14 +31,16 @@ ROW_GROUPS = 3
 
 def _at(where: Any, name: str, how: int, *, call: int = 1, after: bool = False) -> None:
     """Send this process the signal `how` at the `call`-th call of a function, before it or at its end."""
-    real, calls = getattr(where, name), []
+    real, calls = getattr(where, name), itertools.count(1)
 
     def trapped(*args: Any, **kwargs: Any) -> Any:
-        calls.append(1)
-        done = real(*args, **kwargs) if after or len(calls) != call else None
-        if len(calls) == call:
+        here = next(calls) == call
+        if here and not after:
             os.kill(os.getpid(), how)
-        return done if after or len(calls) != call else real(*args, **kwargs)
+        done = real(*args, **kwargs)
+        if here and after:
+            os.kill(os.getpid(), how)
+        return done
 
     setattr(where, name, trapped)
 
