@@ -7,10 +7,12 @@ Invariants
 - Exactly one file part. A second one, a field without a file name, or none at all is refused: nothing is silently left out.
 - The reader never sees a clean end before the closing boundary came and the whole body was verified.
 - `digest` is of the part's bytes: the boundary differs with each try, so a key is bound to the file, not to its wrapping (R32).
+- Nothing of a body is logged, by the parser either.
 - The part's headers are few and short; what they say of the file is taken, or refused by name.
 """
 
 import hashlib
+import logging
 from collections import deque
 from dataclasses import replace
 from typing import Final
@@ -25,6 +27,7 @@ from app.errors import Fault, Invalid, Malformed, UnsupportedType
 from app.operations.arriving import Body
 from app.operations.form import Form
 
+logging.getLogger("python_multipart.multipart").disabled = True  # it quotes bytes of a body that is broken (promise 6)
 _PIECE: Final = 1 << 16
 _HEADERS, _HEADER_BYTES = 8, 2048  # of a part, and of each
 _PLAIN: Final = {"", "7bit", "8bit", "binary"}  # transfer encodings that leave the bytes as they are

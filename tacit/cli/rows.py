@@ -97,7 +97,8 @@ def infer(
     delimiter: Annotated[str | None, typer.Option(help="Separator of a CSV file.")] = None,
 ) -> None:
     """Print a schema and a policy proposed from the beginning of a file, as JSON for `create_dataset`; change them as needed."""
-    proposed = connect().infer_schema(file, null=null, delimiter=delimiter)
+    with connect() as client:
+        proposed = client.infer_schema(file, null=null, delimiter=delimiter)
     out.print(json.dumps({name: proposed[name] for name in ("schema", "policy")}, ensure_ascii=False, indent=1), markup=False)
     for column in proposed["schema"]:
         if column.get("from_data"):

@@ -18,6 +18,7 @@ from app.errors import Invalid, RowsRefused, TacitError, TooLarge, UnsupportedTy
 from app.table.limits import Limits
 from app.table.parquet_pages import check_footer, check_pages
 from app.table.reader import PARQUET, read
+from app.table.rejects import Rejects
 from app.table.schema import Column, ColumnType, Schema
 from app.table.source import Watched
 
@@ -29,9 +30,11 @@ WHOLE = Schema((Column("a", ColumnType.INTEGER),))
 CAP = 32 << 20
 
 
-def rows(data, schema=TEXT, media_type=CSV, *, encoding=None, **limits):
+def rows(data, schema=TEXT, media_type=CSV, *, encoding=None, rejects=None, **limits):
     bounds = Limits(**({"decoded_bytes": CAP, "rows": 1_000_000} | limits))
-    groups = read(io.BytesIO(data), media_type=media_type, content_encoding=encoding, schema=schema, limits=bounds)
+    groups = read(
+        io.BytesIO(data), media_type=media_type, content_encoding=encoding, schema=schema, limits=bounds, rejects=rejects
+    )
     return [tuple(row.values()) for group in groups for row in group.batch.to_pylist()]
 
 
@@ -372,6 +375,46 @@ def test_i12_sizes():
     refused(TooLarge, b'a\n"' + b"x\n" * (6 << 20), TEXT)
     refused(TooLarge, b"a\n" + b"x\n" * 11, TEXT, rows=10)
     refused(TooLarge, parquet(pa.table({f"c{index}": [1] for index in range(1_100)})), TEXT, PARQUET)
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type", "limit"),
+    [
+        (b"a\n" + b"x" * 99 + b"\n", CSV, {"decoded_bytes": 100}),
+        (b'{"a":"%s"}\n' % (b"x" * 99), LINES, {"decoded_bytes": 100}),
+        (b'[{"a":"%s"}]' % (b"x" * 99), "application/json", {"decoded_bytes": 100}),
+        (b'[{"a":"%s"}]' % (b"x" * 99), "application/json", {"array_bytes": 100}),
+        (b"a\n" + b"x" * (12 << 20) + b"\n", CSV, {}),
+        (b'{"a":"%s"}\n' % (b"x" * (9 << 20)), LINES, {}),
+        (b"a" * 99 + b"\n1\n", CSV, {"header_bytes": 50}),
+        (b"a\n1\n2\n3\n", CSV, {"rows": 2}),
+        (b'{"a":"1"}\n' * 3, LINES, {"rows": 2}),
+        (b'[{"a":"1"},{"a":"1"},{"a":"1"}]', "application/json", {"rows": 2}),
+        (b"a,b,c\n1,2,3\n", CSV, {"columns": 2}),
+    ],
+)
+def test_i12_each_limit_is_too_large_whatever_the_format_and_in_either_way(data, media_type, limit):
+    """A limit ends the file: rows are left out for their own faults, never for being too many."""
+    refused(TooLarge, data, TEXT, media_type, **limit)
+    with pytest.raises(TooLarge):
+        rows(data, TEXT, media_type, rejects=Rejects(10), **limit)
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type"),
+    [(b"a\nx\n" + b"y" * 99 + b"\nz\n", CSV), (b'{"a":"x"}\n{"a":"%s"}\n{"a":"z"}\n' % (b"y" * 99), LINES)],
+)
+def test_i12_a_cell_that_is_too_long_is_its_row_s_fault(data, media_type):
+    assert refused(RowsRefused, data, TEXT, media_type, cell_bytes=50) == [(2, "a", "cell-too-long")]
+    rejects = Rejects(1)
+    assert rows(data, TEXT, media_type, cell_bytes=50, rejects=rejects) == [("x",), ("z",)]
+    assert [(one.row, one.column, one.rule) for one in rejects.report()] == [(2, "a", "cell-too-long")]
+    for kind in (pa.binary(), pa.string()):
+        table = pa.table({"a": pa.array(["x", "y" * 99, "z"], pa.string()).cast(kind)})
+        schema = TEXT if kind == pa.string() else Schema((Column("a", ColumnType.BINARY),))
+        rejects = Rejects(1)
+        assert len(rows(parquet(table), schema, PARQUET, cell_bytes=50, rejects=rejects)) == 2
+        assert [(one.row, one.rule) for one in rejects.report()] == [(2, "cell-too-long")]
 
 
 def test_i12_header_only_is_no_rows_and_empty_is_refused():

@@ -182,3 +182,20 @@ def test_the_end_is_not_clean_before_the_closing_boundary():
     part = FilePart(_Body(form((DISPOSITION, ROWS), (DISPOSITION, ROWS)), 512), boundary=b"xyz")
     with pytest.raises(Invalid):
         part.digest()
+
+
+@pytest.mark.attack("C11")
+def test_c11_nothing_of_a_broken_form_is_logged_or_told(caplog):
+    caplog.set_level("DEBUG")
+    whole = form((DISPOSITION, CANARY))
+    for body in (
+        CANARY,
+        b"--xyz\r\n" + CANARY + b" \r\n",
+        whole.replace(b"\r\n\r\n", b"\rx", 1),
+        b"--xyz" + CANARY,
+        whole[:-4] + CANARY,
+    ):
+        with pytest.raises((Malformed, Invalid)) as caught:
+            FilePart(_Body(body, 512), boundary=b"xyz").digest()
+        assert CANARY.decode() not in caught.value.detail + repr(caught.value.faults)
+    assert caplog.text == "", "the parser would name the first byte that it did not expect"

@@ -59,6 +59,27 @@ def test_upload_finds_the_dataset_by_name_and_prints_the_report(run, service, tm
     assert json.loads((tmp_path / "r.json").read_text()) == {"type": "receipt"}
 
 
+def test_upload_skips_and_replaces_where_it_is_told_to(run, service, tmp_path):
+    file = tmp_path / "people.csv"
+    file.write_bytes(b"a\n1\n")
+    body = {"id": "u1", "state": "ready", "rows": 7, "rejected_rows": 2, "rejected": [{"row": 3, "rule": "ragged"}] * 2}
+    service.on("POST", f"/v1/datasets/{DATASET}/uploads", status=201, body=body)
+    result = run("upload", file, "--dataset", "visits", "--skip", "--max-rejected", "5", "--replace")
+    assert "7 rows, 2 left out." in result.stdout
+    assert service.last.query == {"on_error": ["skip"], "max_rejected": ["5"], "mode": ["replace"]}
+
+
+def test_infer_sends_the_first_lines_and_prints_json_to_edit(run, service, tmp_path):
+    service.on("POST", "/v1/schemas:infer", body={"schema": [], "policy": {}})
+    file = tmp_path / "people.csv"
+    file.write_bytes(b"a\n" + b"12345\n" * 400_000)
+    assert json.loads(run("infer", file, "--delimiter", ";").stdout) == {"schema": [], "policy": {}}
+    assert service.last.headers["content-type"] == "text/csv"
+    assert service.last.query == {"delimiter": [";"]}
+    assert 2**20 - 6 <= len(service.last.body) <= 2**20
+    assert "idempotency-key" not in service.last.headers
+
+
 def test_ask_prints_values_beside_intervals_and_what_is_left(run, service, tmp_path):
     body = {
         "id": "a1",
@@ -276,7 +297,8 @@ def test_verify_holds_a_document_against_pinned_keys_offline(run, service, tmp_p
     run("key", "pin", pinned)
     assert "exists" in run("key", "pin", pinned, exit_code=1).stderr
 
-    document = {"type": "receipt", "key_id": thumbprint(public), "rows": 3}
+    document = {"type": "receipt", "key_id": thumbprint(public), "rows": 3, "rejected_rows": 2}
+    document |= {"mode": "replace", "columns": [{"name": "phone", "technique": "mask", "stored": 1, "nulls": 2}]}
     document["signature"] = base64url.encode(signer.sign(sign_payload("receipt", document)))
     monkeypatch.delenv("TACIT_URL")
     file = tmp_path / "receipt.json"
@@ -285,6 +307,8 @@ def test_verify_holds_a_document_against_pinned_keys_offline(run, service, tmp_p
         result = run("verify", file, "--keys", pinned)
         assert "Good: a receipt" in result.stdout
         assert str(pinned) in result.stdout
+        assert "Rows:      3 kept, 2 left out; all earlier rows were replaced" in result.stdout
+        assert "Column:    phone: mask, 1 stored, 2 null" in result.stdout
     for changed in (document | {"rows": 4}, {k: v for k, v in document.items() if k != "signature"}, {"receipt": 5}):
         file.write_text(json.dumps(changed))
         assert run("verify", file, "--keys", pinned, exit_code=1).stderr
