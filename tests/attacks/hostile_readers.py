@@ -1,7 +1,9 @@
 """What a parse child might do if its parser were taken over: readers for `Parsers(reader=…)`, told by their input what to do."""
 
 import ctypes
+import mmap
 import os
+import resource
 import signal
 import socket
 import struct
@@ -41,6 +43,8 @@ def tries_the_world(source, **_):
         "import": lambda: __import__("sqlite3"),
     }
     said = [f"{name}: {_attempt(what)}" for name, what in tries.items() if name != "after closing"]
+    limits = ("FSIZE", "CORE", "NOFILE", "CPU", "DATA")
+    said += [f"{name}: {resource.getrlimit(getattr(resource, 'RLIMIT_' + name))}" for name in limits]
     said += [f"environment: {len(os.environ)}", f"variable: {ctypes.CDLL(None).getenv(b'TACIT_ROOT_KEY')}"]
     said += [f"descriptor {number}: {_attempt(lambda number=number: os.fstat(number).st_mode)}" for number in range(1, 5)]
     said += [f"module: {name}" for name in sorted(sys.modules)]
@@ -80,6 +84,11 @@ def dies(source, **_):
             held = []
             while True:
                 held.append(b"x" * (1 << 20))
+        case b"shared-memory":  # the kernel's limit on data does not count it
+            shared = [mmap.mmap(-1, 1 << 30)]
+            for at in range(0, 1 << 30, mmap.PAGESIZE):
+                shared[0][at] = 1
+            time.sleep(600)
         case b"reopen":
             _after_closing()
     yield from _say(["alive"])
@@ -105,7 +114,7 @@ def _text(*ends, data=b"abc", validity=None):
 CODES = (None, struct.pack("<2h", 0, 1))
 SOUND = _rows([1, 2], _text(0, 1, 3), CODES)
 LIES = {  # for a schema of one text column that is not nullable and one of two categories
-    "sound": _frame(wire.ROWS, SOUND) + _frame(wire.END, b""),
+    "sound": _frame(wire.ROWS, SOUND),
     "no-such-kind": _frame(77, b""),
     "a-length-beyond": struct.pack("<BI", wire.ROWS, 0xFFFFFFF0),
     "cut": _frame(wire.ROWS, SOUND)[:-10],
@@ -143,8 +152,9 @@ LIES = {  # for a schema of one text column that is not nullable and one of two 
 
 
 def lies(source, **_):
-    """Say, past the codec, what the input names; then end as if all were well."""
-    os.write(0, LIES[source.read(64).decode()])
+    """Say, past the codec, what the input names; then that all were well, and end so."""
+    peer = socket.socket(fileno=0)
+    peer.sendall(LIES[source.read(64).decode()] + _frame(wire.END, b""))
     os._exit(0)
     yield
 

@@ -17,7 +17,8 @@ import pytest
 from app.errors import Invalid, Malformed, RowsRefused, TacitError, TooLarge, Unavailable, UnsupportedType
 from app.table import reader
 from app.table.apart import refusals
-from app.table.apart.parsers import Parsers
+from app.table.apart.confine import CPU_SECONDS
+from app.table.apart.parsers import MEMORY_BYTES, Parsers
 from app.table.limits import Limits
 from app.table.rejects import Rejects
 from app.table.schema import Column, ColumnType, Schema
@@ -207,6 +208,9 @@ def test_s7_a_child_can_open_neither_file_nor_socket(hostile):
     tries = dict(line.split(": ", 1) for line in said if not line.startswith("module"))
     for name in ("file", "new file", "inet", "unix", "pipe", "duplicate"):
         assert tries[name] in {"OSError 24", "OSError 22"}, name  # no descriptor is free, or none is within the limit
+    assert {tries[name] for name in ("FSIZE", "CORE", "NOFILE")} == {"(0, 0)"}
+    assert tries["CPU"] == f"({CPU_SECONDS}, {CPU_SECONDS})"
+    assert MEMORY_BYTES < int(tries["DATA"].strip("()").split(", ")[1]) < MEMORY_BYTES + (200 << 20)
     assert tries["import"] == "ModuleNotFoundError"
     assert (tries["environment"], tries["variable"]) == ("0", "0")
     assert {tries[f"descriptor {number}"] for number in range(1, 5)} == {"OSError 9"}, "one descriptor, and it is the socket"
@@ -266,24 +270,26 @@ def _holds(pid, word):
 
 @pytest.mark.attack("S7")
 @pytest.mark.parametrize(
-    ("how", "kind"),
+    ("how", "kind", "words"),
     [
-        ("segfault", Invalid),
-        ("abort", Invalid),
-        ("exit", Invalid),
-        ("raise", Invalid),
-        ("kill", Unavailable),
-        ("loop", TooLarge),
-        ("sleep", TooLarge),
-        ("memory", TooLarge),
+        ("segfault", Invalid, "cannot be read"),
+        ("abort", Invalid, "cannot be read"),
+        ("exit", Invalid, "cannot be read"),
+        ("raise", Invalid, "cannot be read"),
+        ("kill", Unavailable, "Send it again"),
+        ("loop", TooLarge, "longer"),
+        ("sleep", TooLarge, "longer"),
+        ("memory", TooLarge, "memory"),
+        ("shared-memory", TooLarge, "memory"),
     ],
 )
-def test_s7_a_child_that_dies_or_does_not_end_refuses_its_upload_alone(hostile, how, kind):
+def test_s7_a_child_that_dies_or_does_not_end_refuses_its_upload_alone(hostile, how, kind, words):
     parsers = hostile("dies", memory_bytes=200 << 20, stalled_seconds=1.0)
     assert read(parsers, b"live") == [([1], [{"a": "alive"}])]
     with pytest.raises(kind) as caught:
         read(parsers, how.encode())
     assert type(caught.value) is kind
+    assert words in caught.value.detail
     assert CANARY not in caught.value.detail
     assert read(parsers, b"live") == [([1], [{"a": "alive"}])]
     until = time.monotonic() + 5
@@ -312,7 +318,9 @@ def test_s5_a_slow_client_is_not_taken_for_a_slow_child():
 def test_s7_what_a_child_says_is_not_believed(liar, lie):
     with pytest.raises(Invalid) as caught:
         read(liar, lie.encode(), PAIR)
-    assert "anary" not in caught.value.detail + repr(caught.value.faults)
+    said = caught.value.detail + repr(caught.value.faults)
+    assert "anary" not in said
+    assert "41791234567" not in said
 
 
 def test_s7_the_lies_are_lies_by_one_thing_alone(liar):
