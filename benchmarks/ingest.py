@@ -1,6 +1,7 @@
 """Taking a table in: `ingest.sqlite`, `ingest.postgresql`, `ingest.to_sql`, `ingest.memory`, `ingest.size`.
 
-Ours: over HTTP into a real server process; three columns pseudonymised, three generalised, all sealed and committed.
+Ours: over HTTP, in one request, into a real server process that parses in a child; three columns pseudonymised, three
+generalised, all sealed and committed. Memory is that of the service and its parse processes together.
 """
 
 import functools
@@ -110,7 +111,7 @@ def _stored(here: Site, size: Size) -> Result:
         connection.execute("VACUUM")  # earlier figures left free pages
     before = bytes_in(folder)
     here.service.start()
-    here.partner.upload(here.dataset(max_rows=size.rows), source)
+    here.partner.upload(here.dataset(max_rows=size.rows), source, resumable=False)
     here.service.stop()
     return Result(
         figure="ingest.size",
@@ -124,7 +125,7 @@ def _stored(here: Site, size: Size) -> Result:
 
 def _upload(here: Site, source: Path, rows: int) -> float:
     dataset = here.dataset(max_rows=rows)
-    took = seconds(lambda: here.partner.upload(dataset, source))
+    took = seconds(lambda: here.partner.upload(dataset, source, resumable=False))
     here.owner.delete_dataset(dataset)
     return rows / took
 

@@ -174,7 +174,6 @@ def test_i2_i3_bombs_stay_under_300_mb_with_the_usual_limits(running, name):
     reply = running.send(body, dataset=running.texts, media_type=media_type, encoding=encoding)
     peak.close()
     assert (reply.status_code, reply.json()["code"]) == (413, "too-large")
-    print("PEAK", peak.mb())
     assert peak.mb() < 300, "of the service and its children together"
     assert running.send(ROWS).status_code == 201
 
@@ -220,5 +219,4 @@ def test_i12_a_large_upload_with_a_slow_reader_grows_the_service_by_less_than_10
         watcher.join()
     assert reply.status_code == 201, reply.text
     assert stopped_at[0] == stopped_at[1] < size, "the client was held back, not buffered"
-    print("GROWN", (most[0] - idle) >> 20, idle >> 20)
     assert most[0] - idle < 100 << 20
