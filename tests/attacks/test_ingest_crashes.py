@@ -21,12 +21,21 @@ from tests.world import ROWS
 ROOT = Path(__file__).parents[2]
 COMMITTED = "after-commit"
 UNCLAIMED = {"in-begin"}
+SAMPLE = (
+    "in-begin",
+    "in-row-group-2",
+    "after-row-group-1",
+    "before-finish",
+    "in-finish-at-its-end",
+    COMMITTED,
+    "refused-in-its-removal",
+)
 
 
-def _kill_at_every_point(world):
+def _kill_at(world, points):
     """Let a process die at each point of an upload into a dataset of its own; return the datasets by point."""
     population = world.population()
-    datasets = {point: world.dataset(population, name=f"visits-{point}") for point in POINTS}
+    datasets = {point: world.dataset(population, name=f"visits-{point}") for point in points}
     told = {
         "url": world.settings.database(),
         "folder": str(world.settings.folder),
@@ -36,7 +45,7 @@ def _kill_at_every_point(world):
     command = [sys.executable, "-m", "tests.attacks.dying_uploads", json.dumps(told)]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120, check=False)
     assert ran.returncode == 0, ran.stderr.decode()[-3000:]
-    assert json.loads(ran.stdout) == dict.fromkeys(POINTS, -signal.SIGKILL), ran.stderr.decode()[-3000:]
+    assert json.loads(ran.stdout) == dict.fromkeys(points, -signal.SIGKILL), ran.stderr.decode()[-3000:]
     return datasets
 
 
@@ -54,8 +63,18 @@ def _stored(world, dataset):
 
 
 @pytest.mark.attack("I15")
+def test_i15_killed_at_a_sample_of_steps_it_is_whole_or_none_and_the_same_key_ends_it(world):
+    _kill_and_come_back(world, SAMPLE)
+
+
+@pytest.mark.slow
+@pytest.mark.attack("I15")
 def test_i15_killed_at_every_step_it_is_whole_or_none_and_the_same_key_ends_it(world):
-    datasets, caller = _kill_at_every_point(world), world.caller("partner")
+    _kill_and_come_back(world, tuple(POINTS))
+
+
+def _kill_and_come_back(world, points):
+    datasets, caller = _kill_at(world, points), world.caller("partner")
     for point, dataset in datasets.items():
         whole = point == COMMITTED
         assert _exported(world, dataset) == (200 if whole else 0), point
@@ -83,5 +102,5 @@ def test_i15_killed_at_every_step_it_is_whole_or_none_and_the_same_key_ends_it(w
         assert _exported(world, dataset) == 200, point
     own = "SELECT state, count(*) FROM idempotency WHERE principal_id = :p GROUP BY state"
     claims = rows(world.desk, own, p=world.ids["partner"])
-    assert [tuple(one) for one in claims] == [("answered", len(POINTS))]
+    assert [tuple(one) for one in claims] == [("answered", len(points))]
     close_desk(fresh)
