@@ -27,7 +27,8 @@ READS = {
     "encrypt",
     "decrypt",
     "pseudonymize",
-}  # POST because of what they carry; nothing comes of them
+    "cancel_job",
+}  # POST because of what they carry, and nothing comes of them; or, asked twice, the same comes of it as asked once
 # Operation → what to count: as many rows more as effects.
 EFFECTS = {
     "create_principal": "principals",
