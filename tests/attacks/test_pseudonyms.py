@@ -1,6 +1,8 @@
 """I20: a dictionary of identifiers against a stolen column of pseudonyms."""
 
 import hashlib
+import io
+import json
 import os
 
 import pytest
@@ -81,3 +83,28 @@ def test_a_dataset_s_pseudonyms_are_those_that_a_service_is_given():
     for index, number in ((0, numbers(1)[0]), (1, numbers(DICTIONARY)[DICTIONARY // VICTIMS])):
         for writing in (number, f" ({number[2:5]}) {number[5:8]}-{number[8:]} "):
             assert prf.pseudonym(key, population="p", kind="phone", value=writing, country="US") == column[index].as_py()
+
+
+@pytest.mark.attack("I20")
+def test_i20_a_dictionary_finds_nobody_in_what_a_service_exports(world):
+    """Over HTTP, against digests without a key and against what a service may ask of another population."""
+    population, other = (world.population(name=name, unit="row") for name in ("people", "others"))
+    dataset = world.dataset(population, schema=SCHEMA.as_json(), policy=POLICY.as_json(), privacy_unit=None)
+    dictionary = numbers(DICTIONARY)
+    phones = dictionary[:: DICTIONARY // VICTIMS]
+    world.partner.upload(dataset, "\n".join(["phone", *phones]).encode(), media_type="text/csv")
+    exported = io.BytesIO()
+    world.owner.export_rows(dataset, exported, purpose="check", format="jsonl")
+    column = {json.loads(line)["phone"] for line in exported.getvalue().splitlines()}
+    assert len(column) == VICTIMS
+
+    def pseudonyms(of):
+        world.owner.put_population_grant(of, world.ids["service"], ["pseudonymize"])
+        items = [{"reference": str(place), "text": phone} for place, phone in enumerate(phones)]
+        told = world.service.pseudonymize(of, items, kind="phone", country="US")
+        return {item["pseudonym"] for item in told["items"]}
+
+    assert column == pseudonyms(population)  # the attack works for who holds the right, and for nobody else
+    assert not column & pseudonyms(other)
+    for plain in (hashlib.sha256, hashlib.blake2b, hashlib.md5):
+        assert column.isdisjoint(plain(phone.encode()).hexdigest()[:32] for phone in dictionary)
