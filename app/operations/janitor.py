@@ -5,6 +5,7 @@ sweep. An upload that a living process is receiving is never taken for dead, how
 
 Invariants
 - A process renews the leases of all that it receives every `BEAT` seconds: it misses several beats before one runs out.
+- A row that another transaction holds is passed over, by the heart as by the sweep: one that hangs costs the others no lease.
 - An upload is given up by its state, under the row's lock: from then on nobody adds rows to it or finishes it. Only then its rows
   go, `TOGETHER` row groups in a transaction, so that no writer waits long; a sweep that was cut off is gone on with by the next.
 - Any number of processes sweep at once: what one holds, the others pass over.
@@ -53,11 +54,12 @@ def renew(desk: Desk) -> None:
     held = desk.receiving.uploads()
     if not held:
         return
-    until = desk.clock.now() + once.LEASE
     # One table each: a transaction that held rows of both could wait in a ring with those that take them the other way round.
+    # The time is read once it is our turn: a lease that was counted from before the wait would be half gone when it is written.
     with desk.database.write() as tx:
-        datasets.renew_leases(tx, held, until)
+        datasets.renew_leases(tx, held, desk.clock.now() + once.LEASE)
     with desk.database.write() as tx:
+        until = desk.clock.now() + once.LEASE
         for upload_id, claim in held.items():
             if claim is not None:
                 keys.renew_lease(tx, *claim, resource_id=upload_id, until=until)

@@ -97,8 +97,10 @@ def hold_receiving(tx: Transaction, upload_id: str) -> Upload | None:
 
 
 def renew_leases(tx: Transaction, upload_ids: Iterable[str], until: datetime) -> None:
-    """Say that these uploads are still being received."""
-    tx.execute(sa.update(Upload).where(Upload.id.in_(list(upload_ids)), Upload.state == "receiving").values(lease_until=until))
+    """Say that these uploads are still being received; a row that is held is passed over, or one would keep the others waiting."""
+    receiving = sa.select(Upload.id).where(Upload.id.in_(list(upload_ids)), Upload.state == "receiving")
+    free = tx.scalars(receiving.with_for_update(skip_locked=True)).all()
+    tx.execute(sa.update(Upload).where(Upload.id.in_(free)).values(lease_until=until))
 
 
 def give_up_abandoned(tx: Transaction, *, silent_since: datetime | None, but: Iterable[str]) -> Sequence[str]:

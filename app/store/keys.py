@@ -71,4 +71,7 @@ def renew_lease(tx: Transaction, principal_id: str, key_digest: str, *, resource
     """Say that the claim is still held by the request that makes this resource; one that another took over is left alone."""
     wanted = (IdempotencyRecord.principal_id == principal_id, IdempotencyRecord.key_digest == key_digest)
     mine = (IdempotencyRecord.resource_id == resource_id, IdempotencyRecord.state == "claimed")
-    tx.execute(sa.update(IdempotencyRecord).where(*wanted, *mine).values(lease_until=until))
+    free = sa.select(IdempotencyRecord).where(*wanted, *mine).with_for_update(skip_locked=True)  # as datasets.renew_leases
+    claim = tx.scalar(free)
+    if claim is not None:
+        claim.lease_until = until

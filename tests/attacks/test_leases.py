@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import httpx2
 import pytest
+import sqlalchemy as sa
 
 from app.clock import SystemClock
 from app.errors import Conflict, IdempotencyInProgress, Unavailable
@@ -171,6 +172,32 @@ def test_i15_a_sweep_that_was_cut_off_is_gone_on_with(world, monkeypatch):
     assert _stored(world.desk) == [1, 1, 5]
     assert janitor.sweep(world.desk, alone=False) == 1
     assert _stored(world.desk) == [0, 0, 0]
+
+
+@pytest.mark.attack("I15")
+def test_i15_rows_that_hang_cost_no_other_upload_its_lease(new_database, tmp_path):
+    """On PostgreSQL, where others can hold a row: waiting for it as long as we are patient, the others' leases would run out."""
+    with running(new_database("postgresql"), tmp_path) as world:
+        dataset, caller, told = world.dataset(world.population()), world.caller("partner"), {}
+
+        def send(at_end, claim):
+            return ingest.upload(world.desk, caller, dataset, body=Body(ROWS, at_end), form=CSV, claim=claim)
+
+        def renew():
+            hanging, other = world.desk.receiving.uploads()
+            with world.desk.database.write() as tx:
+                for held in ("SELECT 1 FROM uploads WHERE id = :id", "SELECT 1 FROM idempotency WHERE resource_id = :id"):
+                    tx.execute(sa.text(held + " FOR UPDATE"), {"id": hanging})
+                begun = time.monotonic()
+                janitor.renew(later(world.desk, 100))
+                told["seconds"] = time.monotonic() - begun
+            for table, key in (("uploads", "id"), ("idempotency", "resource_id")):
+                leases = dict(tuple(row) for row in rows(world.desk, f"SELECT {key}, lease_until FROM {table}"))
+                told[table] = (leases[other] - leases[hanging]) / 1_000_000  # stored in microseconds
+
+        send(lambda: send(renew, Claim("l", b"another request")), CLAIM)
+    assert told.pop("seconds") < 3, "far less than the patience of 10 seconds"
+    assert all(95 < ahead < 110 for ahead in told.values()), told
 
 
 def test_the_janitor_goes_on_whatever_happens(small_world, monkeypatch, caplog):
