@@ -97,7 +97,7 @@ def hold_receiving(tx: Transaction, upload_id: str) -> Upload | None:
 
 
 def renew_leases(tx: Transaction, upload_ids: Iterable[str], until: datetime) -> None:
-    """Say that these uploads are still being received; a row that is held is passed over, or one would keep the others waiting."""
+    """Say that these uploads are still being received; a row that is held is passed over, or it would cost the others theirs."""
     receiving = sa.select(Upload.id).where(Upload.id.in_(list(upload_ids)), Upload.state == "receiving")
     free = tx.scalars(receiving.with_for_update(skip_locked=True)).all()
     tx.execute(sa.update(Upload).where(Upload.id.in_(free)).values(lease_until=until))

@@ -200,6 +200,31 @@ def test_i15_rows_that_hang_cost_no_other_upload_its_lease(new_database, tmp_pat
     assert all(95 < ahead < 110 for ahead in told.values()), told
 
 
+@pytest.mark.attack("I15")
+def test_i15_a_lease_counts_from_when_it_is_written_not_from_when_its_turn_was_waited_for(small_world):
+    dataset, caller, told, waited = small_world.dataset(small_world.population()), small_world.caller("partner"), {}, 1.0
+
+    def hold(taken):
+        with small_world.desk.database.write():
+            taken.set()
+            time.sleep(waited)
+
+    def renew():
+        taken = threading.Event()
+        holder = threading.Thread(target=hold, args=(taken,))
+        holder.start()
+        taken.wait()
+        begun = SystemClock().now()
+        janitor.renew(small_world.desk)
+        holder.join()
+        for table, state in (("uploads", "receiving"), ("idempotency", "claimed")):
+            [(until,)] = rows(small_world.desk, f"SELECT lease_until FROM {table} WHERE state = '{state}'")
+            told[table] = until / 1_000_000 - begun.timestamp()
+
+    ingest.upload(small_world.desk, caller, dataset, body=Body(ROWS, renew), form=CSV, claim=CLAIM)
+    assert all(lease > once.LEASE.total_seconds() + waited / 2 for lease in told.values()), told
+
+
 def test_the_janitor_goes_on_whatever_happens(small_world, monkeypatch, caplog):
     monkeypatch.setattr(janitor, "BEAT", 0.01)
     monkeypatch.setattr(janitor, "SWEEP_EVERY", 0.01)
