@@ -28,6 +28,8 @@ READS = {
     "decrypt",
     "pseudonymize",
     "cancel_job",
+    "test_webhook",
+    "retry_delivery",
 }  # POST because of what they carry, and nothing comes of them; or, asked twice, the same comes of it as asked once
 # Operation → what to count: as many rows more as effects.
 EFFECTS = {
@@ -42,7 +44,12 @@ EFFECTS = {
     "upload": "uploads",
     "create_file": "files",
     "ask": "ledger WHERE kind = 'answer'",
+    "create_webhook": "webhooks",
+    "rotate_webhook": "audit WHERE action = 'rotate_webhook'",
 }
+SECRET = {"create_token", "create_webhook", "rotate_webhook"}  # replies that are shown once and never kept
+_OTHER = {"ask": {"epsilon": "0.25"}, "create_token": {"scopes": ["get_me"]}, "create_webhook": {"events": ["upload.failed"]}}
+BARE = {"close_tally", "rotate_webhook"}  # no body, and a path that says all
 
 
 def _posts():
@@ -77,11 +84,11 @@ def _send(world, operation, path, things, *, number, key, role=None):
         return HTTP.post(address, content=body, headers=headers | {"Content-Type": "text/csv"})
     if operation == "create_file":
         return HTTP.post(address, headers=headers | tus_headers(things["dataset"], 1000 + number))
-    if operation == "close_tally":
+    if operation in BARE:
         return HTTP.post(address + ("" if number == 1 else "?"), headers=headers)
     body = dict(_body(operation, things, number, things["principal"]))
-    if operation in {"ask", "create_token"} and number != 1:
-        body |= {"epsilon": "0.25"} if operation == "ask" else {"scopes": ["get_me"]}
+    if number != 1:
+        body |= _OTHER.get(operation, {})
     if operation == "contribute" and number == 1:
         body["ciphertexts"] = things.setdefault("once", body["ciphertexts"])
     return HTTP.post(address, json=body, headers=headers)
@@ -100,13 +107,13 @@ def test_i14_every_operation_that_creates_or_spends_does_it_once_a_key(world):
         assert first.status_code in {200, 201}, (operation, first.text)
         assert _count(world, operation) == before + 1, operation
         again = _send(world, operation, path, things, number=1, key=key)
-        if operation == "create_token":
+        if operation in SECRET:
             assert (again.status_code, again.json()["code"]) == (409, "secret-already-shown")
         else:
             assert (again.status_code, again.json()) == (first.status_code, first.json()), operation
             assert again.headers.get("location") == first.headers.get("location")
             assert again.headers.get("etag") == first.headers.get("etag")
-        if operation != "close_tally":  # which has no body, and a path that says all
+        if operation not in BARE:
             other = _send(world, operation, path, things, number=2, key=key)
             assert (other.status_code, other.json()["code"]) == (409, "idempotency-conflict"), operation
         assert _count(world, operation) == before + 1, operation
