@@ -40,7 +40,7 @@ openapi: $(READY) ## Write openapi/openapi.json anew
 	@$(BIN)/python -m app openapi openapi/openapi.json
 
 test: $(READY) ## Run the tests (PYTEST_ARGS="-k ledger" passes arguments on; TACIT_FULL=1 the long forms)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 4 --dist loadgroup $(PYTEST_ARGS)
 
 check: $(READY) ## Lint, types, import directions
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache

@@ -25,6 +25,7 @@ TRIES = 6
 FIRST_WAIT = 0.25
 LONGEST_WAIT = 20.0
 _AGAIN = frozenset({429, 502, 503, 504})  # 429: a rate; a spent budget is 409
+_FINAL = frozenset({"integrity", "sealed"})  # 503, but only the operator can help
 _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 Parameters = Mapping[str, str | int | list[str] | None]
@@ -165,7 +166,9 @@ def _worth_repeating(call: Call, outcome: Problem | httpx2.TransportError) -> bo
         return True
     if isinstance(outcome, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError) or not call.may_repeat:
         return False
-    return not isinstance(outcome, Problem) or outcome.status in _AGAIN or outcome.code == "idempotency-in-progress"
+    if not isinstance(outcome, Problem):
+        return True
+    return outcome.code not in _FINAL and (outcome.status in _AGAIN or outcome.code == "idempotency-in-progress")
 
 
 def wait_before(outcome: Problem | Exception, attempt: int) -> float:

@@ -22,7 +22,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.clock import new_id
-from app.deidentification.apply import TechniqueKeys
 from app.errors import Conflict, IdempotencyConflict, TooLarge
 from app.operations import access, audit, events, janitor, keychain, manifest, once, protect, quotas, receipt, replaced
 from app.operations.arriving import Body, Counted, counted
@@ -51,7 +50,6 @@ class _Intake:
 
     upload_id: str
     dataset: tables.Dataset
-    keys: TechniqueKeys
     kek_id: str
     rows_before: int  # in the version that its rows join
     attempt: Attempt | None
@@ -135,7 +133,7 @@ def _begin(
             )
         )
         kek_id = keychain.newest_kek(desk, tx, row.organisation_id)
-    return _Intake(upload_id, row, protect.technique_keys(desk, row), kek_id, before, attempt), None
+    return _Intake(upload_id, row, kek_id, before, attempt), None
 
 
 def _receive(desk: Desk, caller: Caller, intake: _Intake, *, body: Counted, form: Form, claim: Claim | None) -> _Received:
@@ -143,7 +141,8 @@ def _receive(desk: Desk, caller: Caller, intake: _Intake, *, body: Counted, form
     received = _Received(form.rejects())
     most_rejected = None if received.rejects is None else received.rejects.most
     waiting: deque[Future[protect.SealedGroup]] = deque()
-    plan = protect.Protection.of(desk, intake.dataset, upload_id=intake.upload_id, kek_id=intake.kek_id, keys=intake.keys)
+    keys = protect.technique_keys(desk, intake.dataset)
+    plan = protect.Protection.of(desk, intake.dataset, upload_id=intake.upload_id, kek_id=intake.kek_id, keys=keys)
     with closing(_row_groups(desk, intake, received.rejects, body=body, form=form)) as groups:
         for ordinal, rows in enumerate(groups):
             waiting.append(desk.workers.submit(plan.row_group, rows, ordinal=ordinal, most_rejected=most_rejected))

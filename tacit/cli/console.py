@@ -25,6 +25,7 @@ from tacit.problems import Problem, Unreachable
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+_IDS = frozenset({"id", "job", "webhook"})
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -100,8 +101,10 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table; what a service sent is never read as markup."""
-    table = Table(*(escaped(column) for column in columns))
+    """Print a table; what a service sent is never read as markup, and an id is never cut."""
+    table = Table()
+    for column in columns:
+        table.add_column(escaped(column), overflow="fold", no_wrap=column in _IDS)
     for row in rows:
         table.add_row(*("" if cell is None else escaped(str(cell)) for cell in row))
     out.print(table)
