@@ -123,7 +123,8 @@ def test_c15_a_recipients_key_put_in_place_of_another_is_refused_before_anything
     with pytest.raises(Problem) as refused:
         world.partner.upload(dataset, b"patient_id,ssn\nP-1,123\n", media_type="text/csv")
     assert refused.value.code == "integrity"
-    assert rows(world.desk, "SELECT count(*) FROM column_chunks") == [(0,)]
+    for table in ("column_chunks", "uploads", "idempotency WHERE state = 'claimed'"):
+        assert rows(world.desk, f"SELECT count(*) FROM {table}") == [(0,)], "and nothing is left, its key neither"
 
 
 @pytest.mark.attack("C9")
