@@ -41,7 +41,7 @@ from app.table.spool import Spool
 
 __all__ = ["Body", "Form", "upload"]
 
-AHEAD = 3  # row groups that wait sealed or half sealed: two cores stay busy, memory stays small
+AHEAD = 2  # row groups that wait sealed or half sealed: two cores stay busy, memory stays small
 
 
 @dataclass(frozen=True, slots=True)
