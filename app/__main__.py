@@ -4,7 +4,6 @@ What shows a secret shows it once, on standard output; everything else speaks on
 """
 
 import json
-import os
 import signal
 import sys
 import threading
@@ -88,7 +87,6 @@ def serve() -> None:
 
     from app.api.connection import serving
 
-    _give_memory_back()
     settings = Settings()
     log.configure(sys.stderr, level=settings.log_level)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn drains, then raises the signal again: it ended well
@@ -99,7 +97,6 @@ def serve() -> None:
 @cli.command()
 def worker() -> None:
     """Run jobs beside services over the same PostgreSQL until told to stop; SIGTERM drains."""
-    _give_memory_back()
     settings = Settings()
     log.configure(sys.stderr, level=settings.log_level)
     if settings.database().startswith("sqlite"):
@@ -134,11 +131,6 @@ def verify_audit(organisation: str) -> None:
     close_desk(desk)
     print(json.dumps({"organisation": organisation, "first_bad": bad}))
     raise typer.Exit(0 if bad is None else 1)
-
-
-def _give_memory_back() -> None:
-    """Let Arrow, not loaded yet, take memory from malloc: its own pool keeps 40 MB more at the peak of an upload, at no gain."""
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 def _found(settings: Settings, database: Database, keyring: Keyring, organisation: str, operator: str) -> None:
