@@ -87,6 +87,14 @@ def test_reads_are_tried_again_after_503_and_after_silence(client, service, repl
     assert len(service.seen) == 5
 
 
+@pytest.mark.parametrize("code", ["integrity", "sealed"])
+def test_what_only_the_operator_can_mend_is_asked_once(client, service, reply, code):
+    service.on("GET", "/v1/me", reply(503, UNAVAILABLE | {"code": code}, {"Retry-After": "0"}), reply(200, {"id": "me"}))
+    with pytest.raises(Problem) as caught:
+        client.get_me()
+    assert (caught.value.code, len(service.seen)) == (code, 1)
+
+
 def test_r32_a_post_is_tried_again_under_the_same_key(client, service, reply):
     service.on(
         "POST",
