@@ -14,7 +14,6 @@ Invariants
 """
 
 import hashlib
-import io
 from collections.abc import Callable
 from typing import Final
 
@@ -25,15 +24,17 @@ from app.errors import Integrity
 from app.operations import keychain
 from app.operations.desk import Desk
 from app.store import files, tables
+from app.table.blocks import Blocks
 
 FRAME: Final = 1 << 20
 
 
-class FileReader:
+class FileReader(Blocks):
     """The plaintext of a complete file; reads and seeks like any binary file, and knows its SHA-256."""
 
     def __init__(self, desk: Desk, row: tables.File, *, each: Callable[[int], None] | None = None) -> None:
         """Open a verified file; `each` is called for every frame with the furthest byte that was read, and may raise."""
+        super().__init__()
         self._desk, self._id, self._each = desk, row.id, each
         self._key = open_key(desk, row)
         with desk.database.read() as tx:
@@ -45,7 +46,7 @@ class FileReader:
         whole = [ordinal for ordinal, _, _ in found] == list(range(row.frames))
         if not found or not whole or not self._starts[-1] == row.length == row.received:
             raise _unopened()
-        self._at, self._place, self._furthest = 0, 0, 0
+        self._place, self._furthest = 0, 0
         self._held: tuple[int, bytes] = (-1, b"")
         self._hash, self._hashed = hashlib.sha256(), 0
         self._frame(len(found) - 1)  # without its last frame nothing of it is believed
@@ -60,31 +61,6 @@ class FileReader:
         """Return the number of bytes, as `arriving.Counted` has it."""
         return self.size
 
-    def read(self, size: int = -1, /) -> bytes:
-        """Return `size` bytes, fewer only at the end, all that is left for −1."""
-        left = max(0, self.size - self._at)
-        wanted = left if size < 0 else min(size, left)
-        pieces = []
-        while wanted:
-            number = self._number()
-            start = self._at - self._starts[number]
-            piece = self._frame(number)[start : start + wanted]
-            pieces.append(piece)
-            self._at, wanted = self._at + len(piece), wanted - len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move; positions beyond the end read as nothing."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
-        if base + offset < 0:
-            raise ValueError("before the start")
-        self._at = base + offset
-        return self._at
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._at
-
     def digest(self) -> bytes:
         """Return the SHA-256 of all of it, reading what was not read in order."""
         while self._hashed < len(self._parts):
@@ -94,11 +70,10 @@ class FileReader:
     def __repr__(self) -> str:
         return "FileReader()"
 
-    def _number(self) -> int:
-        """Return the frame that holds the present position, which lies before the end."""
-        while not self._starts[self._place] <= self._at < self._starts[self._place + 1]:
-            self._place = self._place + 1 if self._at >= self._starts[self._place + 1] else 0
-        return self._place
+    def _rest_of_block(self, at: int) -> memoryview:
+        while not self._starts[self._place] <= at < self._starts[self._place + 1]:
+            self._place = self._place + 1 if at >= self._starts[self._place + 1] else 0
+        return memoryview(self._frame(self._place))[at - self._starts[self._place] :]
 
     def _frame(self, number: int) -> bytes:
         if self._held[0] != number:

@@ -9,7 +9,6 @@ Layout of the file: frames, each `seal(1 MiB of plaintext)`, the last one shorte
 - Every read after `write` authenticates what it returns; memory is one frame.
 """
 
-import io
 import tempfile
 import uuid
 from pathlib import Path
@@ -18,13 +17,14 @@ from typing import Final, Self
 from app.crypto import contexts
 from app.crypto.aead import OVERHEAD, new_key, open_sealed, seal
 from app.errors import Integrity, TooLarge
+from app.table.blocks import Blocks
 from app.table.source import Readable
 
 FRAME: Final = 1 << 20
 FRAMES_PER_PART: Final = 4
 
 
-class Spool(io.RawIOBase):
+class Spool(Blocks):
     """A sealed temporary file: filled once by `write_from`, then read and sought like any file. Closing deletes it."""
 
     def __init__(self, folder: Path) -> None:
@@ -35,7 +35,6 @@ class Spool(io.RawIOBase):
         self._id = uuid.uuid4().hex
         self._size = 0
         self._frames = 0
-        self._at = 0
         self._held: tuple[int, bytes] = (-1, b"")
 
     @classmethod
@@ -66,45 +65,10 @@ class Spool(io.RawIOBase):
             room -= len(piece)
         self._append(frame, last=True)
 
-    def readinto(self, target: bytearray | memoryview) -> int:  # type: ignore[override]
-        """Fill `target` from the present position, at most to the end of a frame."""
-        piece = self._next(memoryview(target).nbytes)
-        memoryview(target).cast("B")[: len(piece)] = piece
-        return len(piece)
-
-    def read(self, size: int | None = -1) -> bytes:
-        """Return `size` bytes, fewer only at the end, all that is left for −1; `Integrity` if a frame was changed."""
-        wanted = self._size if size is None or size < 0 else size
-        pieces = []
-        while wanted and (piece := self._next(wanted)):
-            pieces.append(piece)
-            wanted -= len(piece)
-        return b"".join(pieces)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move; positions beyond the end read as nothing."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError("before the start")
-        self._at = base + offset
-        return self._at
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._at
-
     @property
     def size(self) -> int:
         """Return how many bytes were written."""
         return self._size
-
-    def readable(self) -> bool:
-        """Tell that this can be read."""
-        return True
-
-    def seekable(self) -> bool:
-        """Tell that this can be sought."""
-        return True
 
     def close(self) -> None:
         """Delete the file and forget the key."""
@@ -120,14 +84,9 @@ class Spool(io.RawIOBase):
         self._file.write(seal(self._key, b"".join(frame), self._context(self._frames, last=last)))
         self._frames += 1
 
-    def _next(self, most: int) -> memoryview:
-        """Return up to `most` bytes from the present position, none at the end, and move past them."""
-        if self._at >= self._size:
-            return memoryview(b"")
-        number, start = divmod(self._at, FRAME)
-        piece = memoryview(self._frame(number))[start : start + most]
-        self._at += len(piece)
-        return piece
+    def _rest_of_block(self, at: int) -> memoryview:
+        number, start = divmod(at, FRAME)
+        return memoryview(self._frame(number))[start:]
 
     def _frame(self, number: int) -> bytes:
         """Return the plaintext of a frame, opened once while reads stay in it."""

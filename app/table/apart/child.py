@@ -5,7 +5,6 @@
 - Whatever goes wrong in it, it ends; the parent, not the child, makes a refusal of that.
 """
 
-import io
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from app.errors import Refused, TooLarge
 from app.table.apart import columns, refusals, wire
 from app.table.apart.confine import confine
 from app.table.arrow import pa
+from app.table.blocks import Blocks
 from app.table.rejects import Rejects
 
 Read = Callable[..., Iterator[Any]]
@@ -94,48 +94,23 @@ class Streamed:
         return self._peer.recv(size)
 
 
-class Sought(io.RawIOBase):
+class Sought(Blocks):
     """A body that lies with the parent and is read out of order, block by block; the last block is kept."""
 
     def __init__(self, peer: socket.socket, size: int) -> None:
         """Begin at the start of `size` bytes."""
         super().__init__()
         self._peer, self._size = peer, size
-        self._at = 0
         self._held: tuple[int, bytes] = (-1, b"")
 
-    def read(self, size: int | None = -1) -> bytes:
-        """Return `size` bytes, fewer only at the end, all that is left for −1."""
-        left = max(0, self._size - self._at)
-        wanted = left if size is None or size < 0 else min(size, left)
-        pieces = []
-        while wanted:
-            number, start = divmod(self._at, wire.BLOCK)
-            piece = self._block(number)[start : start + wanted]
-            pieces.append(piece)
-            self._at += len(piece)
-            wanted -= len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    @property
+    def size(self) -> int:
+        """Return the number of bytes."""
+        return self._size
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move; positions beyond the end read as nothing."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError("before the start")
-        self._at = base + offset
-        return self._at
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._at
-
-    def readable(self) -> bool:
-        """Tell that this can be read."""
-        return True
-
-    def seekable(self) -> bool:
-        """Tell that this can be sought."""
-        return True
+    def _rest_of_block(self, at: int) -> memoryview:
+        number, start = divmod(at, wire.BLOCK)
+        return memoryview(self._block(number))[start:]
 
     def _block(self, number: int) -> bytes:
         if self._held[0] != number:
