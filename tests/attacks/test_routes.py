@@ -17,6 +17,14 @@ from tests.conftest import FULL
 from tests.world import POLICY, ROWS, SCHEMA, UNIT
 
 HTTP = httpx2.Client(timeout=30)  # one for all: making one takes longer than a request
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _hung_up():
+    yield
+    HTTP.close()
+
+
 ROLES = ("operator", "owner", "partner", "analyst", "service", "auditor")
 ALL = set(ROLES)
 # Who may call what on an object of the own organisation with every grant of its role: all others are told 403 or 404.

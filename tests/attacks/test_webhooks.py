@@ -400,7 +400,7 @@ def test_deleting_forgets_what_waits(place, receiver):
 @pytest.mark.attack("C12")
 def test_c12_slow_receivers_do_not_hold_up_others(place, receiver):
     """As many hang or drip as one principal may have; what another waits for arrives meanwhile, in order of asking."""
-    desk = dataclasses.replace(place.desk, clock=SystemClock(), sender=Sender(reach=Reach.LOOPBACK, connect=1, total=3))
+    desk = dataclasses.replace(place.desk, clock=SystemClock(), sender=Sender(reach=Reach.LOOPBACK, connect=1, total=6))
     for number in range(webhooks.MOST):
         receiver.manners[f"/slow{number}"] = (hangs, drips)[number % 2]
         place.hook(f"{receiver.url}/slow{number}")
@@ -411,9 +411,9 @@ def test_c12_slow_receivers_do_not_hold_up_others(place, receiver):
     began = time.monotonic()
     with deliveries.at_work(desk):
         receiver.wait_for("/quick", 5)
-        assert time.monotonic() - began < 2.8, "before the first of the slow ones was given up"
+        assert time.monotonic() - began < 5.8, "before the first of the slow ones was given up"
         assert {len(receiver.at(f"/slow{number}")) for number in range(webhooks.MOST)} == {1}, "one at a time each"
-    assert time.monotonic() - began < 7, "a stop waits for what is being sent, and for nothing else"
+    assert time.monotonic() - began < 25, "a stop waits for what is being sent, and for nothing else"
 
 
 @pytest.mark.attack("C12")
