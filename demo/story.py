@@ -7,7 +7,7 @@ tick was checked by this program; the first thing that is not so ends it with ex
 import shutil
 import sys
 
-from demo import data_chapters, proof_chapters, question_chapters, tally_chapters
+from demo import data_chapters, line_chapters, proof_chapters, question_chapters, tally_chapters
 from demo.running import ROOT, DidNotStart, Service
 from demo.stage import Stage
 from demo.telling import DoesNotHold, Teller
@@ -30,6 +30,9 @@ def tell(stage: Stage) -> None:
     proof_chapters.verify_offline(stage)
     tally_chapters.add_up(stage)
     proof_chapters.kill_and_return(stage)
+    line_chapters.send_over_a_bad_line(stage)
+    line_chapters.leave_rows_out(stage)
+    line_chapters.be_told(stage)
 
 
 def main() -> int:
@@ -38,7 +41,7 @@ def main() -> int:
     FOLDER.mkdir(mode=0o700)
     teller = Teller()
     teller.console.print("[bold]Tacit[/]: learn from data about people without being told anybody's.")
-    with Service(FOLDER) as service:
+    with Service(FOLDER, webhooks="loopback") as service:
         try:
             tell(Stage(teller, service))
         except DoesNotHold as claim:
