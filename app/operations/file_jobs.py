@@ -12,7 +12,7 @@ Promises
 from typing import Any
 
 from app.clock import new_id
-from app.errors import IdempotencyConflict
+from app.errors import Conflict, IdempotencyConflict
 from app.operations import access, files, jobs, once
 from app.operations.arriving import Body
 from app.operations.authority import believe
@@ -22,6 +22,7 @@ from app.operations.jobs import INGEST_FILE
 from app.operations.once import Claim
 from app.store import files as file_rows
 from app.store import jobs as job_rows
+from app.store import tables
 
 
 def receive(desk: Desk, caller: Caller, dataset: str, *, body: Body, form: Form, claim: Claim | None) -> dict[str, Any]:
@@ -57,17 +58,25 @@ def _receive(
     try:
         file = files.append(desk, caller, file_id, offset=0, body=body, whole=True)
         digest = body.digest()
-        with desk.database.write() as tx:
-            job_rows.received(tx, row.id, total=file["received"])
-            tx.add(row)
-            tx.refresh(row)
-            reply = jobs.shown(row)
-            once.finish(desk, tx, caller, claim, {"digest": digest.hex(), "reply": reply}, resource_id=holder)
+        return _queued(desk, caller, row, claim, total=file["received"], digest=digest, holder=holder)
     except BaseException:
         files.terminate(desk, caller, file_id)
         with desk.database.write() as tx:
             job_rows.forget_unreceived(tx, job_id=row.id)
         raise
+
+
+def _queued(
+    desk: Desk, caller: Caller, row: tables.Job, claim: Claim | None, *, total: int, digest: bytes, holder: str
+) -> dict[str, Any]:
+    """Let the job be seen and begun, now that its body is there; return its document."""
+    with desk.database.write() as tx:
+        if not job_rows.received(tx, row.id, total=total):
+            raise Conflict("The upload was given up meanwhile; send it again.")
+        tx.add(row)
+        tx.refresh(row)
+        reply = jobs.shown(row)
+        once.finish(desk, tx, caller, claim, {"digest": digest.hex(), "reply": reply}, resource_id=holder)
     return reply
 
 
