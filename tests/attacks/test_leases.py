@@ -97,7 +97,7 @@ def test_i15_what_a_dead_process_received_is_swept_after_its_lease_and_its_key_i
     dataset, caller = world.dataset(world.population()), world.caller("partner")
     _die_receiving(world, dataset, monkeypatch)
     lease = once.LEASE.total_seconds()
-    assert janitor.sweep(_another(world.desk, lease - 2), alone=False) == 0
+    assert janitor.sweep(_another(world.desk, lease / 3), alone=False) == 0
     with pytest.raises(IdempotencyInProgress):
         ingest.upload(world.desk, caller, dataset, body=Body(ROWS), form=CSV, claim=CLAIM)
     afterwards = _another(world.desk, lease + 1)
