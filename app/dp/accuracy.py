@@ -1,7 +1,7 @@
 """The price of an accuracy (soundness R16): the smallest ε whose interval is narrow enough, from the plan alone.
 
 Invariants
-- Only counts and sums have one: the error of a mean depends on a count that nobody may look at.
+- Only counts, histograms and sums have one: the error of the others depends on a count that nobody may look at.
 - Every aggregate of the question must reach the half-width, each with its equal part of ε; the answer is on the 10⁻⁹ grid and is
   checked against the scale that the sampler will really use.
 """
@@ -13,17 +13,21 @@ from fractions import Fraction
 from app import errors
 from app.dp import interval
 from app.dp.budget import SMALLEST_EPSILON, from_units, units_down
-from app.dp.measure import Shape
+from app.dp.quantile import Ranks
 from app.dp.query import Accuracy, Kind
+from app.dp.shape import SPREAD, Shape
 from app.errors import Fault
 from app.noise.sampler import Sampler
 
 
-def required_epsilon(shapes: Sequence[Shape], accuracy: Accuracy, *, sampler: Sampler, cap: Fraction) -> Fraction:
+def required_epsilon(shapes: Sequence[Shape | Ranks], accuracy: Accuracy, *, sampler: Sampler, cap: Fraction) -> Fraction:
     """Return the smallest ε of the whole question with which every interval is at most ± `within` at `confidence`."""
-    if any(shape.aggregate.kind is Kind.MEAN for shape in shapes):
-        raise errors.AccuracyNeedsEpsilon("A mean's accuracy depends on the count; give epsilon, or ask for count and sum.")
-    part = max(_part(shape, accuracy, sampler=sampler, cap=cap) for shape in shapes)
+    known = [shape for shape in shapes if isinstance(shape, Shape) and shape.aggregate.kind not in SPREAD | {Kind.MEAN}]
+    if len(known) < len(shapes):
+        raise errors.AccuracyNeedsEpsilon(
+            "The accuracy of means, spreads and quantiles depends on the count; give epsilon, or ask for counts and sums."
+        )
+    part = max(_part(shape, accuracy, sampler=sampler, cap=cap) for shape in known)
     return max(SMALLEST_EPSILON, from_units(part * len(shapes)))
 
 

@@ -4,7 +4,9 @@ Promise: the same integers whatever the order of uploads, row groups and batches
 
 Invariants
 - Rows are bounded once for all aggregates of the question, after the condition (R7); a null uses its person's quota (R8).
-- Values are clamped to the plan's bounds: a value out of bounds counts as the bound (threat D8).
+- Values are clamped to the plan's bounds: a value out of bounds counts as the bound (threat D8). A histogram's bins are not
+  clamped to: a value outside its edges is in no bin.
+- People are counted after bounding: once in each cell in which a row of theirs counts.
 - Sums are added in int64 where the plan's range and the number of rows prove that nothing overflows, else in two halves; totals
   are Python integers (R9, threat D15).
 - Memory: the rows that pass and count, about 45 bytes each, and two sixteenths of them again while they are bounded: persons are
@@ -20,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.dp.bounding import Flags, Rows, bound, deal, merge
-from app.dp.measure import Shape
 from app.dp.plan import Plan
+from app.dp.quantile import Ranks
 from app.dp.query import Kind
 from app.dp.rows import RowGroup, select
+from app.dp.shape import SPREAD, Shape
 
 _DEAL_AFTER = 2_000_000  # rows that fit one bin; with more, all are dealt into several
 _BOUND_BIN = 1_000_000  # rows of a bin that are bounded before it grows on, fourfold each time
@@ -100,7 +103,7 @@ def _bound(rows: Rows, plan: Plan, key: bytes) -> Rows:
     return bound(rows, **limits, key=key, digest=plan.digest)
 
 
-def _shapes(plan: Plan) -> list[Shape]:
+def _shapes(plan: Plan) -> list[Shape | Ranks]:
     return [measure.shape for measure in plan.measures]
 
 
@@ -115,22 +118,62 @@ def _statistics(rows: Rows, plan: Plan) -> list[list[int]]:
     place = {name: index for index, (name, _) in enumerate(plan.value_columns)}
     statistics: list[list[int]] = []
     for shape in _shapes(plan):
+        if shape.aggregate.kind is Kind.COUNT_PEOPLE:
+            statistics.append(cells.count(_first_of_persons(rows)))
+            continue
         name = shape.aggregate.column
         if name is None:
             statistics.append(cells.count(None))
             continue
         values, valid = rows.values[place[name]], rows.valid[place[name]]
-        count = cells.count(valid)
-        if shape.aggregate.kind is Kind.COUNT or values is None:
-            statistics.append(count)
-            continue
-        above = cells.total(_above(values, valid, shape), largest=shape.upper - shape.lower)
-        if shape.aggregate.kind is Kind.SUM:
-            statistics.append([s + n * shape.lower for s, n in zip(above, count, strict=True)])
-        else:
-            below = [n * (shape.upper - shape.lower) - s for s, n in zip(above, count, strict=True)]
-            statistics += [above, below]
+        statistics += [cells.count(valid)] if values is None else _of_column(shape, values, valid, rows.cell, cells)
     return statistics
+
+
+def _of_column(
+    shape: Shape | Ranks, values: NDArray[np.int64], valid: Flags | None, cell: NDArray[np.int16], cells: "_Cells"
+) -> list[list[int]]:
+    """Return the statistics of one aggregate over a column of integers."""
+    if isinstance(shape, Ranks):
+        return cells.tally(shape.place(np.clip(values, shape.lower, shape.upper)), valid, cell, kinds=shape.statistics)
+    if shape.bins is not None:
+        starts = np.array(shape.bins.starts, dtype=np.int64)
+        inside = (values >= starts[0]) & (values < shape.bins.end)
+        found = np.maximum(np.searchsorted(starts, values, side="right") - 1, 0)
+        return cells.tally(found, inside if valid is None else inside & valid, cell, kinds=len(starts))
+    count = cells.count(valid)
+    if shape.aggregate.kind is Kind.COUNT:
+        return [count]
+    above = _above(values, valid, shape)
+    if shape.aggregate.kind in SPREAD:
+        return _spread(shape, above, valid, count, cells)
+    total = cells.total(above, largest=shape.upper - shape.lower)
+    if shape.aggregate.kind is Kind.SUM:
+        return [[s + n * shape.lower for s, n in zip(total, count, strict=True)]]
+    return [total, [n * (shape.upper - shape.lower) - s for s, n in zip(total, count, strict=True)]]
+
+
+def _spread(shape: Shape, above: NDArray[np.int64], valid: Flags | None, count: list[int], cells: "_Cells") -> list[list[int]]:
+    """Return T1, T2 and Q of values on the coarser grid, nearest step."""
+    steps = (above + shape.grid // 2) // shape.grid
+    middle = 2 * steps - shape.steps
+    squares = middle * middle
+    if valid is not None:
+        squares = np.where(valid, squares, 0)
+    total = cells.total(steps, largest=shape.steps)
+    below = [n * shape.steps - s for s, n in zip(total, count, strict=True)]
+    return [total, below, cells.total(squares, largest=shape.steps**2)]
+
+
+def _first_of_persons(rows: Rows) -> Flags:
+    """Flag one row of each person in each cell."""
+    order = np.lexsort((rows.person[:, 1], rows.person[:, 0], rows.cell))
+    who, cell = rows.person[order], rows.cell[order]
+    first = np.ones(len(order), dtype=np.bool_)
+    first[1:] = (who[1:] != who[:-1]).any(axis=1) | (cell[1:] != cell[:-1])
+    flags = np.empty(len(order), dtype=np.bool_)
+    flags[order] = first
+    return flags
 
 
 def _above(values: NDArray[np.int64], valid: Flags | None, shape: Shape) -> NDArray[np.int64]:
@@ -158,6 +201,14 @@ class _Cells:
         if flags is None:
             return [int(size) for size in np.diff(self.ends)]
         return self.total(flags.astype(np.int64), largest=1)
+
+    def tally(self, place: NDArray[np.int64], valid: Flags | None, cell: NDArray[np.int16], *, kinds: int) -> list[list[int]]:
+        """Return for each place below `kinds` how many of its flagged rows each cell has."""
+        cells = len(self.ends) - 1
+        joined = place * cells + cell
+        counted = np.bincount(joined if valid is None else joined[valid], minlength=kinds * cells)
+        found: list[list[int]] = counted.reshape(kinds, cells).tolist()
+        return found
 
     def total(self, values: NDArray[np.int64], *, largest: int) -> list[int]:
         """Return the exact sum of non-negative values in each cell."""

@@ -10,6 +10,7 @@ _FLOOR = 250  # milliseconds: unsealing, the debit and two commits of a small ta
 _GRID = 250
 _ROW = 400  # nanoseconds a declared row: opening the row groups, evaluating, adding up
 _COLUMN = 100  # a declared row and column opened
+_STATISTIC = 10_000  # a number that is drawn, or a candidate that is weighed; counted in the same classes
 _BOUNDING = 900  # a declared row where persons are bounded: sorting persons, the keyed choice
 
 
@@ -21,8 +22,8 @@ def size_class(max_rows: int) -> int:
     return size
 
 
-def deadline_milliseconds(max_rows: int, *, columns: int, bounded: bool) -> int:
-    """Return how long the reply waits, in milliseconds from the question's arrival."""
+def deadline_milliseconds(max_rows: int, *, columns: int, bounded: bool, statistics: int = 1) -> int:
+    """Return how long the reply waits, in milliseconds from the question's arrival; `statistics` over all groups."""
     a_row = _ROW + _COLUMN * columns + (_BOUNDING if bounded else 0)
-    wait = _FLOOR + size_class(max_rows) * a_row // 1_000_000
+    wait = _FLOOR + (size_class(max_rows) * a_row + size_class(statistics) * _STATISTIC) // 1_000_000
     return -(-wait // _GRID) * _GRID

@@ -37,7 +37,7 @@ def keys_of(names: Sequence[str], table: PublicTable) -> tuple[Key, ...]:
     """Return the keys of a question in the order of `names`; refuse undeclared values and more than 10,000 cells."""
     sizes = []
     for index, name in enumerate(names):
-        values = _declared(table.by_name[name])
+        values = declared_values(table.by_name[name])
         if values is None:
             raise errors.Invalid(
                 "A grouping column has no declared values: it needs categories, or bounds.",
@@ -66,7 +66,8 @@ def _key(column: StoredColumn, values: tuple[int, ...]) -> Key:
     return Key(column.name, values, tuple(shown(column, value) for value in values))
 
 
-def _declared(column: StoredColumn) -> Sequence[int] | None:
+def declared_values(column: StoredColumn) -> Sequence[int] | None:
+    """Return the stored values that a column was declared to have, ascending; None where they are not declared."""
     if column.type is ColumnType.CATEGORY and column.categories is not None:
         return range(len(column.categories))
     if column.type is ColumnType.BOOLEAN:

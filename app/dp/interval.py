@@ -91,6 +91,56 @@ def mean(s1: int, s2: int, *, half: int, lower: int, upper: int, unit: Fraction,
     return Estimate(texts[0], texts[1], texts[2])
 
 
+def variance(
+    sums: tuple[int, int], squares: int, *, halves: tuple[int, int], steps: int
+) -> tuple[Fraction | None, Fraction, Fraction]:
+    """Return variance and its interval, in quarters of a squared step, from T1 = Σ y, T2 = Σ(r − y) and Q = Σ(2y − r)².
+
+    `halves` are the half-widths of sums and squares, `steps` is r. With n = (T1 + T2)/r and m = r·(T1 − T2)/(T1 + T2), the mean
+    of 2y − r, the variance is Q/n − m² of 2y − r. The interval is that of the box: the smallest mean of squares less the largest
+    m², and the other way round. None where the box allows a count of nothing; nothing leaves [0, r²].
+    """
+    t1, t2 = sums
+    half, square_half = halves
+    most = Fraction(steps * steps)
+    if t1 + t2 - 2 * half <= 0:
+        return None, Fraction(0), most
+
+    def middle(above: int, below: int) -> Fraction:
+        return steps * (2 * Fraction(max(above, 0), max(above, 0) + max(below, 0)) - 1)
+
+    def kept(value: Fraction) -> Fraction:
+        return min(max(value, Fraction(0)), most)
+
+    low_end, high_end = middle(t1 - half, t2 + half), middle(t1 + half, t2 - half)
+    smallest = 0 if low_end <= 0 <= high_end else min(low_end**2, high_end**2)
+    fewest, many = Fraction(t1 + t2 - 2 * half, steps), Fraction(t1 + t2 + 2 * half, steps)
+    value = kept(kept(squares * steps / Fraction(t1 + t2)) - middle(t1, t2) ** 2)
+    low = kept(kept((squares - square_half) / many) - max(low_end**2, high_end**2))
+    high = kept(kept((squares + square_half) / fewest) - smallest)
+    return value, low, high
+
+
+def spread(told: tuple[Fraction | None, Fraction, Fraction], *, quarter: Fraction, root: bool, places: int) -> Estimate:
+    """Write a variance, or its root, at `places` decimals, the interval rounded outwards; `quarter` is a squared step over 4."""
+    value, low, high = (None if one is None else one * quarter for one in told)
+    assert low is not None  # noqa: S101 -- only the value may be unknown
+    assert high is not None  # noqa: S101
+    scale = 10**places
+    texts = [decimal_text(Fraction(_scaled(one, scale, root=root, up=up), scale)) for one, up in ((low, False), (high, True))]
+    shown = None if value is None else decimal_text(Fraction(_scaled(value, scale, root=root, up=False), scale))
+    return Estimate(shown, texts[0], texts[1])
+
+
+def _scaled(value: Fraction, scale: int, *, root: bool, up: bool) -> int:
+    """Return value, or its root, times `scale` as an integer, rounded down or up, exactly."""
+    wanted = value * scale * scale if root else value * scale
+    if not root:
+        return math.ceil(wanted) if up else math.floor(wanted)
+    down = math.isqrt(math.floor(wanted))
+    return down if not up or down * down == wanted else down + 1
+
+
 def significant(value: Fraction, *, digits: int = 6) -> str:
     """Write a positive number with at most `digits` significant digits, rounded up, no exponent: for plans, not answers."""
     if value == 0:

@@ -16,11 +16,12 @@ from fractions import Fraction
 from typing import Any
 
 from app import errors
-from app.dp import where_form
+from app.dp import aggregate_form, where_form
+from app.dp.aggregate_form import WORDS
 from app.dp.budget import parse, parse_epsilon
 from app.dp.condition import Condition, normal
-from app.dp.public import SUMMABLE, PublicTable
-from app.dp.query import Accuracy, Aggregate, Kind, Query, Selected
+from app.dp.public import PublicTable
+from app.dp.query import Accuracy, Aggregate, Query, Selected
 from app.dp.where_form import Faults
 from app.errors import Fault
 
@@ -30,14 +31,6 @@ MAX_KEYS = 8
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_ .-]{0,62}", re.ASCII)
 _MEMBERS = {"select", "where", "group_by", "epsilon", "within", "confidence"}
 _HINTS = {
-    "count_people": "Counting people is not answered yet; ask for count.",
-    "variance": "Variance is not answered yet; ask for mean.",
-    "stddev": "Standard deviation is not answered yet; ask for mean.",
-    "median": "Median is not answered yet; ask for mean.",
-    "quantile": "Quantiles are not answered yet; ask for mean, or counts with a condition.",
-    "histogram": "Histograms are not answered yet; ask for count grouped by a generalised column.",
-    "min": "Minimum is not answered yet; the column's declared bounds are public.",
-    "max": "Maximum is not answered yet; the column's declared bounds are public.",
     "sql": "SQL is not read yet; write the question in the JSON form.",
     "having": "Conditions on answers are not supported; filter the released groups yourself.",
     "order_by": "Answers come in the order of the declared groups; sort them yourself.",
@@ -88,40 +81,22 @@ def _read_selected(item: object, table: PublicTable, pointer: str, faults: Fault
         faults.append(Fault("one-aggregate", pointer=pointer))
         return None
     word = kinds[0]
-    if word not in set(Kind):
-        hints.append(_HINTS.get(word, "This aggregate is not known; ask for count, sum or mean."))
+    if word not in WORDS:
+        hints.append(_HINTS.get(word, f"This aggregate is not known; ask for {', '.join(WORDS)}."))
         faults.append(Fault("unsupported-aggregate", pointer=f"{pointer}/{where_form.escape(word)}"))
         return None
-    aggregate = _read_aggregate(Kind(word), item[word], table, f"{pointer}/{word}", faults)
-    name = item.get("as", _default_name(aggregate))
+    aggregate = aggregate_form.read(word, item[word], table, f"{pointer}/{word}", faults)
+    name = item.get("as", _default_name(word, aggregate))
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         faults.append(Fault("name-pattern", pointer=f"{pointer}/as"))
         return None
     return None if aggregate is None else Selected(aggregate, name)
 
 
-def _read_aggregate(kind: Kind, body: object, table: PublicTable, pointer: str, faults: Faults) -> Aggregate | None:
-    if not isinstance(body, dict):
-        faults.append(Fault("not-an-object", pointer=pointer))
-        return None
-    unknown = [Fault("bounds-are-the-owners" if name in {"lower", "upper", "bounds"} else "unknown-member",
-                     pointer=f"{pointer}/{where_form.escape(name)}") for name in body if name != "column"]  # fmt: skip
-    faults += unknown
-    if kind is Kind.COUNT and body.get("column") is None:
-        return None if unknown else Aggregate(kind)
-    column = where_form.column(body.get("column"), table, f"{pointer}/column", faults)
-    if column is None:
-        return None
-    if kind is not Kind.COUNT and column.type not in SUMMABLE:
-        faults.append(Fault("not-a-number-column", pointer=f"{pointer}/column"))
-        return None
-    return Aggregate(kind, column.name)
-
-
-def _default_name(aggregate: Aggregate | None) -> str:
+def _default_name(word: str, aggregate: Aggregate | None) -> str:
     if aggregate is None or aggregate.column is None:
-        return "count"
-    return f"{aggregate.kind}_{aggregate.column}"[:63]
+        return word
+    return f"{word}_{aggregate.column}"[:63]
 
 
 def _read_keys(items: object, table: PublicTable, faults: Faults) -> tuple[str, ...]:

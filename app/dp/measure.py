@@ -1,80 +1,78 @@
-"""What one aggregate adds up, how far one unit can move it, and the noise that hides it.
-
-Exact statistics, integers for each cell, x clamped to [l, u] in stored units, L = L∞·L0 rows a unit at most:
-
-    count      rows, or rows with a value        a row moves it by 1                          Δ = L
-    sum        Σ x                                a row moves it by max(|l|, |u|)              Δ = L·max(|l|, |u|)
-    mean       S1 = Σ(x − l),  S2 = Σ(u − x)      a row moves S1 + S2 by (x−l) + (u−x) = u−l   Δ = L·(u − l), jointly
+"""The noise that hides what one aggregate adds up: calibrated part by part, with the half-widths of its intervals.
 
 Invariants
-- Bounds are the owner's (soundness R21); without them a sum or a mean is refused by the name of what is missing.
-- Sensitivity counts units of the statistic's public grid, so it is an integer and is never rounded (soundness R9).
+- An aggregate's ε is shared equally by its parts, rounded down, and each part's mechanism costs at most its share (R10).
+- The coverage that is stated is that of all draws that an interval rests on together: 0.95 at least (soundness R17).
+- Everything here is a function of the shape and of ε.
 """
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import prod
 from typing import Any, Self
 
 from app.dp import interval
-from app.dp.public import stored_unit
-from app.dp.query import Aggregate, Kind
-from app.errors import Fault
+from app.dp.budget import split
+from app.dp.query import Kind
+from app.dp.shape import SPREAD, Part, Shape
 from app.noise.sampler import Calibration, Sampler
-from app.table.exact import decimal_places, decimal_text
-from app.table.schema import ColumnType, StoredColumn
+from app.table.exact import decimal_text
+
+_RATIOS = SPREAD | {Kind.MEAN}  # their error depends on a count that nobody may look at
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """One aggregate, its clamps in stored units, the worth of a unit, and its sensitivity with the reason in words."""
+class Noise:
+    """The calibrated noise of one part: `half_width`, in its units, is kept by all its draws with probability `coverage`."""
 
-    aggregate: Aggregate
-    lower: int
-    upper: int
-    unit: Fraction
-    sensitivity: int
-    derivation: str
-
-    @property
-    def statistics(self) -> int:
-        """Return how many integers a cell has: two for the mean, else one."""
-        return 2 if self.aggregate.kind is Kind.MEAN else 1
-
-    @property
-    def places(self) -> int:
-        """Return the decimals of a released mean: enough for the grid, and for a millionth of the range."""
-        places = decimal_places(self.unit) or 0
-        while (self.upper - self.lower) * self.unit < Fraction(10) ** (6 - places):
-            places += 1
-        return places
+    part: Part
+    calibration: Calibration
+    half_width: int
+    coverage: Fraction
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A shape with its share of ε, the calibrated noise, and the half-width of its interval in units."""
+    """A shape with its share of ε and the noise of each part."""
 
     shape: Shape
     epsilon: Fraction
-    noise: Calibration
-    half_width: int
-    coverage: Fraction
+    noises: tuple[Noise, ...]
 
     @classmethod
     def calibrated(cls, shape: Shape, *, epsilon: Fraction, sampler: Sampler) -> Self:
         """Calibrate the noise of a shape at `epsilon` (soundness R10, R17)."""
-        noise = sampler.calibrate(sensitivity=shape.sensitivity, epsilon=epsilon)
-        half = interval.half_width(noise.scale, draws=shape.statistics)
-        return cls(shape, epsilon, noise, half, interval.coverage(noise.scale, half, draws=shape.statistics))
+        share = split(epsilon, parts=len(shape.parts))
+        level = 1 - (1 - interval.LEVEL) / len(shape.parts)  # Bonferroni over the parts
+        return cls(shape, epsilon, tuple(_noise(shape, part, share, level, sampler) for part in shape.parts))
+
+    @property
+    def noise(self) -> Calibration:
+        """Return the calibration of the first part."""
+        return self.noises[0].calibration
+
+    @property
+    def half_width(self) -> int:
+        """Return the half-width of the first part, in its units."""
+        return self.noises[0].half_width
+
+    @property
+    def coverage(self) -> Fraction:
+        """Return the probability that every draw an interval rests on keeps within its half-width."""
+        return prod((noise.coverage for noise in self.noises), start=Fraction(1))
 
     def noise_json(self, source: str) -> dict[str, str]:
         """Return the noise as an answer tells it, in the answer's unit (per statistic for the mean)."""
-        scale = interval.significant(Fraction(self.noise.scale) * self.shape.unit, digits=9)
-        told = {"mechanism": "discrete-laplace", "scale": scale, "source": source}
-        return told | ({"defect": f"2^-{_log2(self.noise.defect)}"} if self.noise.defect else {})
+        told = {"mechanism": "discrete-laplace", "source": source}
+        for noise in self.noises:
+            name = "scale" if noise is self.noises[0] else f"scale_of_{noise.part.name}"
+            told[name] = interval.significant(Fraction(noise.calibration.scale) * noise.part.unit, digits=9)
+        defect = max(noise.calibration.defect for noise in self.noises)
+        return told | ({"defect": f"2^-{_log2(defect)}"} if defect else {})
 
     def as_json(self, source: str) -> dict[str, Any]:
         """Return sensitivity, mechanism and expected errors, as `queries:price` shows them."""
-        unit, mean = self.shape.unit, self.shape.aggregate.kind is Kind.MEAN
+        unit = self.noises[0].part.unit
         body: dict[str, Any] = {
             "aggregate": self.shape.aggregate.label,
             "sensitivity": decimal_text(self.shape.sensitivity * unit),
@@ -83,15 +81,17 @@ class Measure:
             **self.noise_json(source),
             "coverage": decimal_text(Fraction(int(self.coverage * 10**6), 10**6)),
         }
-        if mean:
+        if self.shape.aggregate.kind in _RATIOS:
             return body | {"expected_error": None, "half_width_times_count": decimal_text(self.half_width * unit)}
         error = interval.significant(interval.mean_absolute_error(self.noise.scale) * unit, digits=4)
         return body | {"expected_error": error, "half_width": decimal_text(self.half_width * unit)}
 
     def words(self, source: str) -> str:
         """Tell the measure in one or two sentences."""
-        half = decimal_text(self.half_width * self.shape.unit)
+        half = decimal_text(self.half_width * self.noises[0].part.unit)
         error = f"about {half} divided by the true count" if self.shape.aggregate.kind is Kind.MEAN else f"± {half}"
+        if self.shape.aggregate.kind in SPREAD:
+            error = "that falls with the true count"
         told = (
             f"{self.shape.aggregate.label}: {self.shape.derivation}; discrete Laplace noise from {source}, "
             f"epsilon {decimal_text(self.epsilon)}; error {error} in 95 of 100 answers."
@@ -101,40 +101,11 @@ class Measure:
         return told
 
 
-def missing_bounds(aggregate: Aggregate, column: StoredColumn | None, pointer: str) -> list[Fault]:
-    """Return a fault for each bound that a sum or a mean lacks."""
-    if aggregate.kind is Kind.COUNT or column is None or column.type is ColumnType.BOOLEAN:
-        return []
-    bounds = {"lower": column.lower, "upper": column.upper}
-    return [
-        Fault(f"{name}-bound-missing", pointer=pointer, column=column.name) for name, bound in bounds.items() if bound is None
-    ]
-
-
-def shape_of(aggregate: Aggregate, column: StoredColumn | None, *, rows: int) -> Shape:
-    """Return the shape of an aggregate when one unit contributes at most `rows` rows; bounds must be there."""
-    kept = "1 row" if rows == 1 else f"{rows} rows"
-    if aggregate.kind is Kind.COUNT or column is None:
-        return Shape(aggregate, 0, 1, Fraction(1), rows, f"one unit adds at most {kept}, each counts 1, so {rows}")
-    lower, upper, unit = _clamps(column)
-    low, high = decimal_text(lower * unit), decimal_text(upper * unit)
-    a_row = upper - lower if aggregate.kind is Kind.MEAN else max(abs(lower), abs(upper))
-    moves = "moves the two sums S1 and S2 together" if aggregate.kind is Kind.MEAN else "moves the sum"
-    sensitivity = max(1, a_row * rows)
-    words = (
-        f"values are clamped to [{low}, {high}], a row {moves} by at most {decimal_text(a_row * unit)}, "
-        f"one unit adds at most {kept}, so {decimal_text(sensitivity * unit)}"
-    )
-    return Shape(aggregate, lower, upper, unit, sensitivity, words)
-
-
-def _clamps(column: StoredColumn) -> tuple[int, int, Fraction]:
-    unit = stored_unit(column)
-    if column.type is ColumnType.BOOLEAN:
-        return 0, 1, unit
-    if column.lower is None or column.upper is None:
-        raise ValueError("bounds were checked")
-    return int(column.lower / unit), int(column.upper / unit), unit
+def _noise(shape: Shape, part: Part, epsilon: Fraction, level: Fraction, sampler: Sampler) -> Noise:
+    calibration = sampler.calibrate(sensitivity=part.sensitivity, epsilon=epsilon)
+    draws = 1 if shape.aggregate.kind is Kind.HISTOGRAM else part.statistics  # each bin has an interval of its own
+    half = interval.half_width(calibration.scale, level=level, draws=draws)
+    return Noise(part, calibration, half, interval.coverage(calibration.scale, half, draws=draws))
 
 
 def _log2(probability: Fraction) -> int:

@@ -14,10 +14,11 @@ from typing import Any, TypeAlias
 
 from app.dp import interval
 from app.dp.domain import cells
-from app.dp.interval import Estimate
 from app.dp.measure import Measure
 from app.dp.plan import Plan
+from app.dp.quantile import Choice
 from app.dp.query import Kind, Query
+from app.dp.shape import SPREAD
 from app.noise.sampler import Sampler
 
 Release: TypeAlias = dict[str, Any]
@@ -31,7 +32,7 @@ def release(exact: Sequence[Sequence[int]], *, plan: Plan, sampler: Sampler) -> 
         "keys": [key.column for key in plan.keys],
         "cells": [list(cell) for cell in cells(plan.keys)],
         "aggregates": [measure.shape.aggregate.label for measure in plan.measures],
-        "values": [[estimate.as_json() for estimate in row] for row in zip(*columns, strict=True)],
+        "values": [list(row) for row in zip(*columns, strict=True)],
         "noise": [measure.noise_json(plan.source) for measure in plan.measures],
     }
 
@@ -50,17 +51,39 @@ def present(release: Release, query: Query) -> dict[str, Any]:
     }
 
 
-def _estimates(measure: Measure, statistics: Iterator[Sequence[int]], sampler: Sampler) -> list[Estimate]:
+def _estimates(measure: Measure | Choice, statistics: Iterator[Sequence[int]], sampler: Sampler) -> list[dict[str, Any]]:
+    """Return what is released of one aggregate, cell by cell."""
+    if isinstance(measure, Choice):
+        counts = [next(statistics) for _ in range(measure.shape.statistics)]
+        return [measure.estimate(one, sampler) for one in zip(*counts, strict=True)]
+    noisy = [
+        _noisy(next(statistics), noise.calibration.scale, sampler)
+        for noise in measure.noises
+        for _ in range(noise.part.statistics)
+    ]
+    return [_estimate(measure, cell) for cell in zip(*noisy, strict=True)]
+
+
+def _estimate(measure: Measure, noisy: Sequence[int]) -> dict[str, Any]:
+    """Return what is told of one cell's noisy statistics."""
     shape, half = measure.shape, measure.half_width
-    noisy = [_noisy(next(statistics), measure, sampler) for _ in range(shape.statistics)]
-    if shape.aggregate.kind is Kind.MEAN:
-        ends = {"lower": shape.lower, "upper": shape.upper, "unit": shape.unit, "places": shape.places}
-        return [interval.mean(s1, s2, half=half, **ends) for s1, s2 in zip(*noisy, strict=True)]  # type: ignore[arg-type]
-    return [interval.around(value, half=half, unit=shape.unit) for value in noisy[0]]
+    kind = shape.aggregate.kind
+    if shape.bins is not None:
+        told = [interval.around(value, half=half, unit=shape.unit).as_json() for value in noisy]
+        return {"bins": [{**name, **one} for name, one in zip(shape.bins.names, told, strict=True)]}
+    if kind is Kind.MEAN:
+        ends = {"lower": shape.lower, "upper": shape.upper, "unit": shape.unit}
+        return interval.mean(noisy[0], noisy[1], half=half, **ends, places=shape.places).as_json()  # type: ignore[arg-type]  # mypy joins the kinds
+    if kind in SPREAD:
+        halves = (half, measure.noises[1].half_width)
+        told_spread = interval.variance((noisy[0], noisy[1]), noisy[2], halves=halves, steps=shape.steps)
+        quarter = shape.parts[1].unit
+        return interval.spread(told_spread, quarter=quarter, root=kind is Kind.STDDEV, places=shape.places).as_json()
+    return interval.around(noisy[0], half=half, unit=shape.unit).as_json()
 
 
-def _noisy(exact: Sequence[int], measure: Measure, sampler: Sampler) -> list[int]:
-    noise = sampler.laplace(scale=measure.noise.scale, count=len(exact))
+def _noisy(exact: Sequence[int], scale: float, sampler: Sampler) -> list[int]:
+    noise = sampler.laplace(scale=scale, count=len(exact))
     return [value + drawn for value, drawn in zip(exact, noise, strict=True)]
 
 

@@ -7,7 +7,7 @@ Invariants
 - Removing one unit, all its rows in all uploads, changes the exact integers of a measure by at most `sensitivity` in L1
   (soundness R2, R7): a person keeps at most L∞ rows in each of at most L0 cells, a row adds at most the derivation's bound.
 - ε is split in equal parts rounded down; each part's mechanism costs at most its part (R10); entries add (R15).
-- The mean releases S1 = Σ(x − l) and S2 = Σ(u − x) with joint L1 (u − l)·L∞·L0 (R11).
+- The mean releases S1 = Σ(x − l) and S2 = Σ(u − x) with joint L1 (u − l)·L∞·L0 (R11); a quantile is a choice (R12).
 - Numbers are multiples of a public unit; a scale out of the sampler's range is refused here (R9), never after the debit.
 - `digest` names the question and the public facts it was planned with, not its budget (R18).
 """
@@ -23,12 +23,16 @@ from app.dp.accuracy import required_epsilon
 from app.dp.budget import SMALLEST_EPSILON, Cost, split
 from app.dp.condition import Condition
 from app.dp.deadline import deadline_milliseconds
-from app.dp.domain import Key, cell_count, keys_of
-from app.dp.measure import Measure, Shape, missing_bounds, shape_of
+from app.dp.domain import MAX_CELLS, Key, cell_count, keys_of
+from app.dp.measure import Measure
 from app.dp.public import ROW_UID, PublicTable, Unit
+from app.dp.quantile import Choice, Ranks, ranks_of
 from app.dp.query import Kind, Query
+from app.dp.shape import Shape, missing_bounds, shape_of
 from app.errors import Fault
 from app.noise.sampler import Sampler
+
+_UNREAD = frozenset({Kind.COUNT, Kind.COUNT_PEOPLE})  # of their column only the nulls matter
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class Plan:
     keys: tuple[Key, ...]
     partitions: int
     contributions: int
-    measures: tuple[Measure, ...]
+    measures: tuple[Measure | Choice, ...]
     source: str
     cost: Cost
     deadline: int
@@ -58,7 +62,7 @@ class Plan:
     def value_columns(self) -> tuple[tuple[str, bool], ...]:
         """Return the columns that aggregates read, sorted, and whether their values matter or only their nulls."""
         read = {measure.shape.aggregate.column for measure in self.measures}
-        valued = {measure.shape.aggregate.column for measure in self.measures if measure.shape.aggregate.kind is not Kind.COUNT}
+        valued = {measure.shape.aggregate.column for measure in self.measures if measure.shape.aggregate.kind not in _UNREAD}
         return tuple((name, name in valued) for name in sorted(name for name in read if name is not None))
 
     def words(self) -> list[str]:
@@ -90,14 +94,14 @@ def plan(query: Query, table: PublicTable, *, sampler: Sampler, cap: Fraction) -
     keys = keys_of(query.keys, table)
     partitions = min(table.max_partitions_contributed, cell_count(keys))
     contributions = table.max_contributions_per_partition
-    shapes = _shapes(query, table, partitions * contributions)
+    shapes = _shapes(query, table, cells=cell_count(keys), partitions=partitions)
     epsilon = query.epsilon if query.accuracy is None else required_epsilon(shapes, query.accuracy, sampler=sampler, cap=cap)
     if epsilon is None or not SMALLEST_EPSILON <= epsilon <= cap:
         raise errors.Invalid(
             "The question needs an epsilon within the limits.", faults=[Fault("epsilon-range", pointer="/epsilon")]
         )
     part = split(epsilon, parts=len(shapes))
-    measures = tuple(Measure.calibrated(each, epsilon=part, sampler=sampler) for each in shapes)
+    measures = tuple(_calibrated(each, epsilon=part, sampler=sampler) for each in shapes)
     question = query.canonical(table)
     persons = (table.privacy_id, ROW_UID) if table.privacy_id is not None else ()
     return Plan(
@@ -113,23 +117,47 @@ def plan(query: Query, table: PublicTable, *, sampler: Sampler, cap: Fraction) -
         measures=measures,
         source=sampler.name,
         cost=Cost(epsilon),
-        deadline=deadline_milliseconds(table.max_rows, columns=len(query.columns), bounded=table.unit is Unit.PERSON),
+        deadline=deadline_milliseconds(
+            table.max_rows,
+            columns=len(query.columns),
+            bounded=table.unit is Unit.PERSON,
+            statistics=cell_count(keys) * sum(shape.statistics for shape in shapes),
+        ),
     )
 
 
-def _shapes(query: Query, table: PublicTable, rows_a_unit: int) -> tuple[Shape, ...]:
+def _calibrated(shape: Shape | Ranks, *, epsilon: Fraction, sampler: Sampler) -> Measure | Choice:
+    if isinstance(shape, Ranks):
+        return Choice.calibrated(shape, epsilon=epsilon, sampler=sampler)
+    return Measure.calibrated(shape, epsilon=epsilon, sampler=sampler)
+
+
+def _shapes(query: Query, table: PublicTable, *, cells: int, partitions: int) -> tuple[Shape | Ranks, ...]:
     """Return the shape of each distinct aggregate, or every missing bound at once."""
     faults: list[Fault] = []
     for index, selected in enumerate(query.select):
         column = table.by_name.get(selected.aggregate.column or "")
         faults += missing_bounds(selected.aggregate, column, f"/select/{index}/{selected.aggregate.kind}/column")
     if faults:
-        raise errors.Invalid("Sums and means need bounds that the owner declared.", faults=faults)
-    return tuple(shape_of(each, table.by_name.get(each.column or ""), rows=rows_a_unit) for each in query.aggregates)
+        raise errors.Invalid("What is added up, or ranked, needs bounds that the owner declared.", faults=faults)
+    bounds = {"partitions": partitions, "contributions": table.max_contributions_per_partition}
+    shapes: list[Shape | Ranks] = []
+    for each in query.aggregates:
+        column = table.by_name.get(each.column or "")
+        if each.kind is Kind.QUANTILE and column is not None:
+            shapes.append(ranks_of(each, column, cells=cells, **bounds))
+        else:
+            shapes.append(shape_of(each, column, **bounds))
+    if cells * sum(len(shape.bins.starts) for shape in shapes if isinstance(shape, Shape) and shape.bins) > MAX_CELLS:
+        raise errors.Invalid(
+            "Groups and bins make more than 10,000 numbers; group by fewer columns or take fewer bins.",
+            faults=[Fault("too-many-groups", pointer="/select")],
+        )
+    return tuple(shapes)
 
 
 def _digest(
-    question: dict[str, Any], table: PublicTable, keys: tuple[Key, ...], partitions: int, shapes: tuple[Shape, ...]
+    question: dict[str, Any], table: PublicTable, keys: tuple[Key, ...], partitions: int, shapes: tuple[Shape | Ranks, ...]
 ) -> bytes:
     """Hash the question and the public facts of its plan; no budget, no noise source (soundness R18)."""
     facts = {

@@ -22,25 +22,39 @@ class Kind(StrEnum):
     """The aggregates that are answered."""
 
     COUNT = "count"
+    COUNT_PEOPLE = "count_people"
     SUM = "sum"
     MEAN = "mean"
+    VARIANCE = "variance"
+    STDDEV = "stddev"
+    QUANTILE = "quantile"
+    HISTOGRAM = "histogram"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Aggregate:
-    """One thing to compute for each group; `column` is None only for a count of rows."""
+    """One thing to compute for each group; `column` is None only for a count of rows or people.
+
+    `q` is the part of the values below a quantile; `edges` are those of a histogram's bins, ascending, the last one inside the
+    last bin; none where the bins are the column's declared values.
+    """
 
     kind: Kind
     column: str | None = None
+    q: Fraction | None = None
+    edges: tuple[Fraction, ...] = ()
 
     @property
     def label(self) -> str:
-        """Return the aggregate in SQL's words: `count(*)`, `sum(hours)`."""
-        return f"{self.kind}({'*' if self.column is None else self.column})"
+        """Return the aggregate in SQL's words: `count(*)`, `sum(hours)`, `quantile(hours, 0.5)`."""
+        more = [decimal_text(one) for one in (*(() if self.q is None else (self.q,)), *self.edges)]
+        return f"{self.kind}({', '.join(['*' if self.column is None else self.column, *more])})"
 
     def as_json(self) -> dict[str, Any]:
         """Return the aggregate as a question writes it."""
-        return {str(self.kind): {} if self.column is None else {"column": self.column}}
+        body: dict[str, Any] = {} if self.column is None else {"column": self.column}
+        body |= {} if self.q is None else {"q": decimal_text(self.q)}
+        return {str(self.kind): body | ({"edges": [decimal_text(edge) for edge in self.edges]} if self.edges else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +87,7 @@ class Query:
     def aggregates(self) -> tuple[Aggregate, ...]:
         """Return the distinct aggregates in canonical order; one asked twice under two names is computed and paid once."""
         distinct = {selected.aggregate for selected in self.select}
-        return tuple(sorted(distinct, key=lambda aggregate: (aggregate.kind, aggregate.column or "")))
+        return tuple(sorted(distinct, key=lambda one: (one.kind, one.column or "", one.q or 0, one.edges)))
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ What it promises, and what it does not
 import functools
 import math
 import warnings
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -46,6 +47,14 @@ class Diffprivlib:
         """Draw `count` independent integers of the discrete Laplace distribution about zero."""
         draw = _geometric()(epsilon=1.0 / check_scale(scale, self.largest_scale), sensitivity=1).randomise
         return [int(draw(0)) for _ in range(count)]
+
+    def calibrate_choice(self, *, sensitivity: int, epsilon: Fraction) -> Calibration:  # noqa: ARG002 -- the protocol's names
+        """Refuse: the library's exponential mechanism normalises floats (soundness R12)."""
+        raise errors.Invalid("This source of noise has no exact choice, which quantiles need; the operator can set opendp.")
+
+    def choose(self, scores: Sequence[int], *, scale: float) -> int:
+        """Never reached: no plan is made for it."""
+        raise NotImplementedError
 
 
 @functools.cache

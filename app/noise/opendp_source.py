@@ -1,4 +1,4 @@
-"""Discrete Laplace noise from OpenDP's exact sampler; the only module that imports opendp.
+"""Discrete Laplace noise and noisy choices from OpenDP's exact samplers; the only module that imports opendp.
 
 Promise: a draw is distributed exactly as `app.noise.sampler` says, from the operating system's entropy, at the rational number
 that the float scale stands for (OpenDP 0.16.0, `make_laplace` over `i64`; proofs beside its source).
@@ -12,6 +12,7 @@ Invariants
 
 import functools
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -44,6 +45,21 @@ class OpenDP:
         drawn: list[int] = _measurement(check_scale(scale, self.largest_scale))([0] * count)
         return drawn
 
+    def calibrate_choice(self, *, sensitivity: int, epsilon: Fraction) -> Calibration:
+        """Return the scale of a choice that costs at most `epsilon` where no score moves by more than `sensitivity` (R12)."""
+        scale = check_scale(_quotient(2 * sensitivity, epsilon), self.largest_scale)
+        for _ in range(_CLIMBS):
+            spent = Fraction(_chooser(scale).map(sensitivity))
+            if spent <= epsilon:
+                return Calibration(check_scale(scale, self.largest_scale), spent, Fraction(0))
+            scale = math.nextafter(scale, math.inf)
+        raise errors.Invalid("No scale fits this epsilon; ask with another one.")
+
+    def choose(self, scores: Sequence[int], *, scale: float) -> int:
+        """Return the place of a high score, by permute-and-flip at this scale."""
+        place: int = _chooser(check_scale(scale, self.largest_scale))(list(scores))
+        return place
+
 
 def _quotient(sensitivity: int, epsilon: Fraction) -> float:
     try:
@@ -55,6 +71,24 @@ def _quotient(sensitivity: int, epsilon: Fraction) -> float:
 def _measurement(scale: float) -> Any:
     make, domain, metric = _parts()
     return make(domain, metric, scale=scale)
+
+
+@functools.lru_cache(maxsize=64)  # making one takes as long as a choice among ten
+def _chooser(scale: float) -> Any:
+    make, domain, metric, measure = _choosing()
+    return make(domain, metric, measure, scale=scale)
+
+
+@functools.cache
+def _choosing() -> tuple[Any, Any, Any, Any]:
+    from opendp.domains import atom_domain, vector_domain
+    from opendp.measurements import make_noisy_max
+    from opendp.measures import max_divergence
+    from opendp.metrics import linf_distance
+    from opendp.mod import enable_features
+
+    enable_features("contrib")
+    return make_noisy_max, vector_domain(atom_domain(T="i64")), linf_distance(T="i64"), max_divergence()
 
 
 @functools.cache

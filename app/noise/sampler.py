@@ -14,6 +14,7 @@ Invariants
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -52,6 +53,14 @@ class Sampler(Protocol):
 
     def laplace(self, *, scale: float, count: int) -> list[int]:
         """Draw `count` independent integers of the discrete Laplace distribution about zero."""
+        ...
+
+    def calibrate_choice(self, *, sensitivity: int, epsilon: Fraction) -> Calibration:
+        """Return the scale of a choice that costs at most `epsilon` where no score moves by more than `sensitivity` (R12)."""
+        ...
+
+    def choose(self, scores: Sequence[int], *, scale: float) -> int:
+        """Return the place of a high score, by permute-and-flip at this scale."""
         ...
 
 

@@ -53,11 +53,11 @@ def members(one, two, *, confidence=CONFIDENCE):
     return max(0.0, _bound(*counts, len(one) - half, confidence))
 
 
-def log_likelihood_ratio(draws, truth_one, truth_two):
+def log_likelihood_ratio(draws, truth_one, truth_two, scales):
     """Return for each draw (a row of integers) how much better the first truth explains it: the best event's feature."""
     draws = np.asarray(draws, dtype=object)
     ratio = np.abs(draws - np.array(truth_two, dtype=object)) - np.abs(draws - np.array(truth_one, dtype=object))
-    return ratio.sum(axis=1).astype(float)
+    return (ratio.astype(float) / np.array(scales, dtype=float)).sum(axis=1)
 
 
 def finest_bit(value):

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "dp"))
 
 import auditor
-from dp_tables import CAP, KEY, people, rows
+from dp_tables import CAP, COLUMNS, KEY, people, rows
 
 from app.dp import aggregate as aggregate_module
 from app.dp.aggregate import aggregate
@@ -27,7 +27,14 @@ DRAWS = 50_000 if FULL else 12_000
 RUNS = 5_000 if FULL else 600
 EPSILONS = ["0.1", "1", "3"]
 
-SELECT = {"count": {"count": {}}, "sum": {"sum": {"column": "hours"}}, "mean": {"mean": {"column": "hours"}}}
+SELECT = {
+    "count": {"count": {}},
+    "count_people": {"count_people": {}},
+    "sum": {"sum": {"column": "hours"}},
+    "mean": {"mean": {"column": "hours"}},
+    "variance": {"variance": {"column": "hours"}},
+    "histogram": {"histogram": {"column": "hours", "edges": [0, 50, 20_000]}},
+}
 TABLE = people(partitions=2, contributions=3)
 OTHERS = [{"who": at, "uid": at, "hours": at % 100, "sex": at % 3} for at in range(60)]
 BOB = [{"who": "bob", "uid": f"bob {at}", "hours": 10_000, "sex": at % 3} for at in range(50)]
@@ -44,14 +51,19 @@ def exact(p, records):
 
 def draws(p, truth, sampler, count):
     """Draw what `release` adds noise to, many times at once: `count` rows of noisy integers."""
-    noise = sampler.laplace(scale=p.measures[0].noise.scale, count=count * len(truth))
-    return np.array(truth, dtype=object) + np.array(noise, dtype=object).reshape(count, len(truth))
+    noise = [sampler.laplace(scale=scale, count=count) for scale in scales(p)]
+    return np.array(truth, dtype=object) + np.array(noise, dtype=object).T
+
+
+def scales(p):
+    """Return the scale of the noise of each released integer."""
+    return [noise.calibration.scale for noise in p.measures[0].noises for _ in range(noise.part.statistics * p.cells)]
 
 
 def found(p, sampler, *, one, two, count=DRAWS):
     """Return the lower bounds by the best threshold and by the low bits."""
     first, second = draws(p, one, sampler, count), draws(p, two, sampler, count)
-    by_value = auditor.threshold(auditor.log_likelihood_ratio(first, one, two), auditor.log_likelihood_ratio(second, one, two))
+    by_value = auditor.threshold(*(auditor.log_likelihood_ratio(side, one, two, scales(p)) for side in (first, second)))
     low_bits = [[tuple(int(value) % 4 for value in row[:2]) for row in side] for side in (first, second)]
     return by_value, auditor.members(*low_bits)
 
@@ -61,7 +73,12 @@ def found(p, sampler, *, one, two, count=DRAWS):
 def test_d7_nobody_finds_more_epsilon_than_was_claimed(kind, epsilon):
     _, p = planned(kind, epsilon)
     with_bob, without = exact(p, OTHERS + BOB), exact(p, OTHERS)
-    assert sum(abs(a - b) for a, b in zip(with_bob, without, strict=True)) == p.measures[0].shape.sensitivity
+    first, ends = 0, [noise.part for noise in p.measures[0].noises]
+    for part in ends:
+        last = first + part.statistics * p.cells
+        moved = sum(abs(a - b) for a, b in zip(with_bob[first:last], without[first:last], strict=True))
+        assert moved == part.sensitivity, "the neighbour that moves each part the most"
+        first = last
     audits = []
 
     def holds():
@@ -80,6 +97,34 @@ def test_d7_the_second_source_holds_too(epsilon):
     assert auditor.twice(lambda: max(found(p, source("diffprivlib"), **sides, count=DRAWS // 3)) <= float(epsilon))
 
 
+NARROW = [dataclasses.replace(one, upper=Fraction(9)) if one.name == "hours" else one for one in COLUMNS]
+
+
+def quantile_plan(epsilon, table):
+    query = read({"select": [{"median": {"column": "hours"}}], "group_by": ["sex"], "epsilon": epsilon}, table, cap=CAP)
+    return plan(query, table, sampler=source("opendp"), cap=CAP)
+
+
+def choose(p, records, sampler=None, count=DRAWS // 3):
+    """Draw the released medians of all groups, one tuple a draw."""
+    cells = zip(*aggregate([rows(records)], plan=p, bounding_key=KEY), strict=True)
+    told = [[p.measures[0].estimate(cell, sampler or source("opendp"))["value"] for _ in range(count)] for cell in cells]
+    return list(zip(*told, strict=True))
+
+
+@pytest.mark.parametrize("epsilon", EPSILONS)
+def test_d7_nobody_finds_more_epsilon_in_a_quantile_than_was_claimed(epsilon):
+    """One person with three rows at the bound in each of two groups of few people, every group's median told."""
+    table = dataclasses.replace(TABLE, columns=tuple(NARROW))
+    p = quantile_plan(epsilon, table)
+    few = [{"who": at, "uid": at, "hours": at % 4, "sex": at % 3} for at in range(9)]
+    sides = [choose(p, records) for records in (few + BOB, few)]
+    found = [auditor.members(*sides), auditor.members(*([one[0] for one in side] for side in sides))]
+    assert max(found) <= float(epsilon), found
+    if epsilon == "3":
+        assert max(found) > 0.3, "an auditor that finds nothing proves nothing"
+
+
 @pytest.mark.parametrize("kind", list(SELECT))
 def test_d7_end_to_end_from_rows_to_released_text(kind):
     """Every run goes from rows to the text of an answer; the auditor sees only values that were released."""
@@ -90,7 +135,7 @@ def test_d7_end_to_end_from_rows_to_released_text(kind):
         side = []
         for _ in range(RUNS):
             answer = present(release(aggregate([group], plan=p, bounding_key=KEY), plan=p, sampler=source("opendp")), query)
-            side.append([told["values"][0]["value"] for told in answer["groups"]])
+            side.append([one["value"] for told in answer["groups"] for one in told["values"][0].get("bins", told["values"])])
         sides.append(side)
     one, two = ([sum(Fraction(value or 0) for value in row) for row in side] for side in sides)
     assert auditor.threshold(one, two) <= 3
@@ -112,6 +157,20 @@ def test_d7_noise_that_is_too_small_is_caught():
     _, p = planned("count", "1")
     by_value, _ = found(p, Louder(), one=exact(p, OTHERS + BOB), two=exact(p, OTHERS), count=50_000)
     assert by_value > 1, "it gives up 1.25; 50,000 draws leave the lower bound five standard errors above 1"
+
+
+class Bolder:
+    """A planted bug: choices at a third of the scale that was paid for."""
+
+    def choose(self, scores, *, scale):
+        return source("opendp").choose(scores, scale=scale / 3)
+
+
+def test_d7_a_choice_at_too_small_a_scale_is_caught():
+    p = quantile_plan("1", dataclasses.replace(TABLE, columns=tuple(NARROW)))
+    few = [{"who": at, "uid": at, "hours": at % 4, "sex": at % 3} for at in range(9)]
+    sides = [choose(p, records, Bolder(), count=5_000) for records in (few + BOB, few)]
+    assert auditor.members(*sides) > 1
 
 
 def test_d7_a_missing_clamp_is_caught(monkeypatch):

@@ -113,14 +113,12 @@ def test_moments_outside_the_calendar_are_refused():
     assert ("/where/value", "not-a-value-of-the-column") in rules(COUNT | {"where": at("seen", ">", "0001-01-01T00:00:00+02:00")})
 
 
-@pytest.mark.parametrize(
-    "word", ["count_people", "variance", "stddev", "median", "quantile", "histogram", "min", "max", "nonsense"]
-)
+@pytest.mark.parametrize("word", ["mode", "nonsense", "corr"])
 def test_unknown_aggregates_are_refused_by_place_with_a_hint(word):
     with pytest.raises(errors.UnsupportedQuestion) as refused:
         read(COUNT | {"select": [{word: {"column": "hours"}}]}, people(), cap=CAP)
     assert refused.value.faults[0].pointer == f"/select/0/{word}"
-    assert "ask" in refused.value.detail or "public" in refused.value.detail
+    assert "quantile" in refused.value.detail
 
 
 @pytest.mark.parametrize("word", ["having", "order_by", "limit", "join", "distinct", "sql"])
