@@ -26,13 +26,18 @@ _EXAMPLE: Any = {
     "group_by": ["sex"],
     "epsilon": "0.5",
 }
+_IN_SQL: Any = {
+    "sql": "SELECT sex, COUNT(*) AS n, AVG(hours) AS mean_hours FROM visits WHERE hours >= 10 GROUP BY sex",
+    "epsilon": "0.5",
+}
 
 
 class Question(Body):
-    """A question about stored columns; `epsilon`, or `within` and `confidence` for counts and sums."""
+    """A question about stored columns, as `select`, `where` and `group_by` or in SQL; `epsilon`, or `within` and `confidence`."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
-    select: Any
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE, _IN_SQL]})
+    select: Any = None
+    sql: Any = None
     where: Any = None
     group_by: Any = None
     epsilon: Any = None

@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Any
 
 from app import errors
-from app.dp import aggregate_form, where_form
+from app.dp import aggregate_form, sql, where_form
 from app.dp.aggregate_form import WORDS
 from app.dp.budget import parse, parse_epsilon
 from app.dp.condition import Condition, normal
@@ -31,7 +31,6 @@ MAX_KEYS = 8
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_ .-]{0,62}", re.ASCII)
 _MEMBERS = {"select", "where", "group_by", "epsilon", "within", "confidence"}
 _HINTS = {
-    "sql": "SQL is not read yet; write the question in the JSON form.",
     "having": "Conditions on answers are not supported; filter the released groups yourself.",
     "order_by": "Answers come in the order of the declared groups; sort them yourself.",
     "limit": "Every declared group is answered; cut the answer yourself.",
@@ -40,10 +39,21 @@ _HINTS = {
 }
 
 
-def read(body: object, table: PublicTable, *, cap: Fraction) -> Query:
-    """Read a question; raise `UnsupportedQuestion` or `Invalid` with every fault. `cap` is the largest ε of one question."""
+def read(body: object, table: PublicTable, *, cap: Fraction, name: str = "") -> Query:
+    """Read a question about the dataset called `name`; raise `UnsupportedQuestion` or `Invalid` with every fault.
+
+    `cap` is the largest ε of one question. `{"sql": "SELECT …"}` stands for `select`, `where` and `group_by`.
+    """
     if not isinstance(body, dict):
         raise errors.Invalid("A question is a JSON object.", faults=[Fault("not-an-object", pointer="")])
+    if "sql" in body:
+        asked = {member for member in ("select", "where", "group_by") if body.get(member) is not None}
+        if asked:
+            raise errors.Invalid(
+                "A question is written in SQL or in the JSON form, not in both.", faults=[Fault("sql-or-select", pointer="/sql")]
+            )
+        rest = {member: value for member, value in body.items() if member not in {"sql", "select", "where", "group_by"}}
+        return read(sql.read(body["sql"], table, name=name) | rest, table, cap=cap)
     faults: Faults = []
     hints = [_HINTS[name] for name in body if name in _HINTS and name not in _MEMBERS]
     faults += [

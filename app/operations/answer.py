@@ -126,7 +126,7 @@ def list_answers(desk: Desk, caller: Caller, dataset_id: str, *, after: str, lim
 
 def _plan(desk: Desk, row: tables.Dataset, population: tables.Population, body: dict[str, Any]) -> tuple[Query, Plan]:
     table = public_table(row, population)
-    query = json_form.read(body, table, cap=desk.rules.max_epsilon)
+    query = json_form.read(body, table, cap=desk.rules.max_epsilon, name=row.name)
     return query, plan(query, table, sampler=desk.sampler(), cap=desk.rules.max_epsilon)
 
 

@@ -121,7 +121,7 @@ def test_unknown_aggregates_are_refused_by_place_with_a_hint(word):
     assert "quantile" in refused.value.detail
 
 
-@pytest.mark.parametrize("word", ["having", "order_by", "limit", "join", "distinct", "sql"])
+@pytest.mark.parametrize("word", ["having", "order_by", "limit", "join", "distinct"])
 def test_constructs_that_are_not_answered_are_refused_by_name(word):
     with pytest.raises(errors.UnsupportedQuestion):
         read(COUNT | {word: "x"}, people(), cap=CAP)
