@@ -18,6 +18,7 @@ Invariants
 - Text is at most 10,000 characters; no word of it is repeated in an error.
 """
 
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from app.dp.public import PublicTable
@@ -166,7 +167,7 @@ class _Reader:
         kind = _kind(node)
         if kind in {"And", "Or"}:
             return {kind.lower(): [self._condition(part) for part in (node.this, node.expression)]}
-        read = {
+        read: Callable[[], dict[str, Any]] = {
             "Paren": lambda: self._condition(node.this),
             "Not": lambda: {"not": self._condition(node.this)},
             "Column": lambda: {"column": self._column(node), "op": "=", "value": True},
