@@ -2,7 +2,8 @@
 
 Invariants
 - Numbers arrive as text and are kept exactly (`int` or `Decimal`); only `frame()` makes floats of those with decimals.
-- A value that the noise drowned is None with the interval of what is possible (soundness R17).
+- A value that the noise drowned is None with the interval of what is possible (soundness R17). A quantile has no interval.
+- A histogram is a dict of its bins, in its value and in both ends.
 """
 
 from dataclasses import dataclass
@@ -79,9 +80,22 @@ class Answer:
 def _row(group: dict[str, Any], names: list[str]) -> dict[str, Any]:
     row = dict(group["key"])
     for name, cell in zip(names, group["values"], strict=True):
+        if "bins" in cell:
+            row |= _histogram(name, cell["bins"])
+            continue
         low, high = cell.get("interval") or (None, None)
         row |= {name: _number(cell.get("value")), f"{name}_low": _number(low), f"{name}_high": _number(high)}
     return row
+
+
+def _histogram(name: str, bins: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the bins of a histogram by their names: `{"0 … 20": 12, …}`, and the same of both ends."""
+    told: dict[str, Any] = {name: {}, f"{name}_low": {}, f"{name}_high": {}}
+    for one in bins:
+        label = one["key"] if "key" in one else f"{one['from']} … {one['to']}"
+        for member, text in ((name, one["value"]), (f"{name}_low", one["interval"][0]), (f"{name}_high", one["interval"][1])):
+            told[member][label] = _number(text)
+    return told
 
 
 def _number(text: Any) -> Any:

@@ -130,12 +130,14 @@ class Client(Rows, Jobs, Webhooks):
 
     # Questions
 
-    def price(self, dataset: str, question: Body, **more: Any) -> Document:
+    def price(self, dataset: str, question: "Body | str | None" = None, **more: Any) -> Document:
         """Return plan, cost and expected error of a question; nothing is spent."""
         return self._verb(path("/v1/datasets", dataset, "queries") + ":price", _question(question, more))
 
-    def ask(self, dataset: str, question: Body, *, idempotency_key: str | None = None, **more: Any) -> Answer:
-        """Ask, pay, and return the answer; `epsilon="0.5"` may stand beside the question."""
+    def ask(
+        self, dataset: str, question: "Body | str | None" = None, *, idempotency_key: str | None = None, **more: Any
+    ) -> Answer:
+        """Ask, pay, and return the answer: a question as JSON, or in SQL; `epsilon="0.5"` and `sql=` may stand beside it."""
         body = _question(question, more)
         return Answer(self._post(path("/v1/datasets", dataset, "queries"), body, idempotency_key))
 
@@ -234,6 +236,6 @@ def _money(amounts: Body) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, int | float) else value for name, value in amounts.items()}
 
 
-def _question(question: Body, more: Body) -> dict[str, Any]:
-    body = {**question, **more}
+def _question(question: "Body | str | None", more: Body) -> dict[str, Any]:
+    body = {**({"sql": question} if isinstance(question, str) else question or {}), **more}
     return {**body, **_money({name: body[name] for name in ("epsilon", "within", "confidence") if name in body})}

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tacit.answers import Answer
+from tacit.cli.bars import Told, bars
 from tacit.cli.console import RefusedHere, amount, connect, find, out, print_json, print_table, read_json
 
 _CONDITION = re.compile(r"\s*([^\s<>=!]+)\s*(>=|<=|!=|==|=|<|>)\s*(.+?)\s*")
@@ -20,6 +21,7 @@ GroupBy = Annotated[
     list[str] | None, typer.Option("--group-by", metavar="COLUMN", help="Answer for each value; may be repeated.")
 ]
 Where = Annotated[list[str] | None, typer.Option("--where", metavar="'born >= 1970'", help="Only such rows; repeated: all hold.")]
+Sql = Annotated[str | None, typer.Option("--sql", metavar="'SELECT …'", help="The question in SQL; see docs/privacy.md.")]
 Epsilon = Annotated[str | None, typer.Option("--epsilon", "-e", help="What to pay.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the service's reply as JSON.")]
 
@@ -28,6 +30,7 @@ def ask(
     *,
     dataset: Dataset,
     question: Question = None,
+    sql: Sql = None,
     count: Count = False,
     mean: Mean = None,
     sum: Sum = None,  # noqa: A002 - the option's name
@@ -38,7 +41,7 @@ def ask(
     certificate: Annotated[Path | None, typer.Option(help="Save the signed certificate in this file.")] = None,
 ) -> None:
     """Ask a question, pay for it, and print the answer with its intervals."""
-    body = build(question, count=count, mean=mean, sum=sum, group_by=group_by, where=where, epsilon=epsilon)
+    body = build(question, sql=sql, count=count, mean=mean, sum=sum, group_by=group_by, where=where, epsilon=epsilon)
     with connect() as client:
         answer = client.ask(find(dataset, client.list_datasets()), body)
     if certificate is not None:
@@ -55,6 +58,7 @@ def price(
     *,
     dataset: Dataset,
     question: Question = None,
+    sql: Sql = None,
     count: Count = False,
     mean: Mean = None,
     sum: Sum = None,  # noqa: A002 - the option's name
@@ -63,7 +67,7 @@ def price(
     epsilon: Epsilon = None,
 ) -> None:
     """Say what a question would cost and how exact it would be; nothing is spent."""
-    body = build(question, count=count, mean=mean, sum=sum, group_by=group_by, where=where, epsilon=epsilon)
+    body = build(question, sql=sql, count=count, mean=mean, sum=sum, group_by=group_by, where=where, epsilon=epsilon)
     with connect() as client:
         print_json(client.price(find(dataset, client.list_datasets()), body))
 
@@ -92,6 +96,7 @@ def budget(
 def build(
     question: str | None,
     *,
+    sql: str | None,
     count: bool,
     mean: list[str] | None,
     sum: list[str] | None,  # noqa: A002 - the option's name
@@ -103,11 +108,13 @@ def build(
     select: list[dict[str, Any]] = [{"count": {}, "as": "n"}] if count else []
     select += [{"mean": {"column": column}, "as": f"mean_{column}"} for column in mean or []]
     select += [{"sum": {"column": column}, "as": f"sum_{column}"} for column in sum or []]
-    if (question is None) == (not select):
-        raise RefusedHere("Give a question as JSON, or with --count, --mean and --sum: one of the two.")
-    if question is not None:
-        if group_by or where:
-            raise RefusedHere("--group-by and --where belong to --count, --mean and --sum; write them into the JSON.")
+    if [question is not None, sql is not None, bool(select)].count(True) != 1:
+        raise RefusedHere("Give a question as JSON, with --sql, or with --count, --mean and --sum: one of the three.")
+    if not select and (group_by or where):
+        raise RefusedHere("--group-by and --where belong to --count, --mean and --sum; write them into the question.")
+    if sql is not None:
+        body: Any = {"sql": sql}
+    elif question is not None:
         body = read_json(question)
         if not isinstance(body, dict):
             raise RefusedHere("A question is a JSON object.")
@@ -132,18 +139,41 @@ def condition(text: str) -> dict[str, Any]:
 
 
 def _print(answer: Answer) -> None:
+    rows = answer.rows()
     names = [name for name in answer.columns if name not in answer.keys]
-    columns = [*answer.keys, *(title for name in names for title in (name, "95 % interval"))]
-    print_table(
-        columns,
-        [
-            [*(row[key] for key in answer.keys), *(cell for name in names for cell in (_value(row[name]), _interval(row, name)))]
-            for row in answer.rows()
-        ],
-    )
+    plain = [name for name in names if not any(isinstance(row[name], dict) for row in rows)]
+    drawn = {name: bars([_told(row, name) for row in rows]) for name in plain}
+    if plain or answer.keys:
+        columns = [*answer.keys, *(title for name in plain for title in (name, "95 % interval", "")[: 2 + any(drawn[name])])]
+        print_table(columns, [_line(answer, row, place, drawn) for place, row in enumerate(rows)])
+    for name in names:
+        if name not in plain:
+            for row in rows:
+                _print_histogram(answer, row, name)
     paid = "nothing: it was answered before" if answer.repeated else amount(answer.cost)
     left = "; ".join(f"{whose}: {amount(money)}" for whose, money in answer.remaining.items())
     out.print(f"Cost {paid}. Left: {left}. Answer {answer.id}.", markup=False)
+
+
+def _line(answer: Answer, row: dict[str, Any], place: int, drawn: dict[str, list[str]]) -> list[Any]:
+    cells = [row[key] for key in answer.keys]
+    for name, each in drawn.items():
+        cells += [_value(row[name]), _interval(row, name), *([each[place]] if any(each) else [])]
+    return cells
+
+
+def _print_histogram(answer: Answer, row: dict[str, Any], name: str) -> None:
+    group = ", ".join(f"{key}: {row[key]}" for key in answer.keys)
+    told = [(row[name][label], row[f"{name}_low"][label], row[f"{name}_high"][label]) for label in row[name]]
+    lines = zip(row[name], told, bars(told), strict=True)
+    print_table(
+        [f"{name} {group}".strip(), "rows", "95 % interval", ""],
+        [[label, value, f"{low} … {high}", bar] for label, (value, low, high), bar in lines],
+    )
+
+
+def _told(row: dict[str, Any], name: str) -> Told:
+    return row[name], row[f"{name}_low"], row[f"{name}_high"]
 
 
 def _value(value: Any) -> Any:

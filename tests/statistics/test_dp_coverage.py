@@ -96,3 +96,32 @@ def test_the_noise_is_discrete_laplace(name):
 
     for scale in (0.7, 2.0, 9.0):
         assert auditor.twice(lambda scale=scale: holds(scale))
+
+
+@pytest.mark.parametrize("epsilon", ["0.5", "3"])
+def test_r17_a_variance_is_covered_at_least_as_computed(epsilon):
+    """The box around T1, T2 and Q is covered as computed, and the variance's interval is at least as wide as the box allows."""
+    query = read({"select": [{"variance": {"column": "hours"}}], "epsilon": epsilon}, visits(), cap=CAP)
+    p = plan(query, visits(), sampler=source("opendp"), cap=CAP)
+    (measure,) = p.measures
+    exact = [value for (value,) in aggregate([rows(RECORDS)], plan=p, bounding_key=KEY)]
+    hours = [Fraction(record["hours"]) for record in RECORDS]
+    truth = sum(value * value for value in hours) / len(hours) - (sum(hours) / len(hours)) ** 2
+    halves = (measure.noises[0].half_width, measure.noises[1].half_width)
+
+    def holds():
+        noise = [source("opendp").laplace(scale=part.calibration.scale, count=2 * DRAWS) for part in measure.noises]
+        in_box = covered = 0
+        for z1, z2, z3 in zip(noise[0][::2], noise[0][1::2], noise[1], strict=False):
+            in_box += max(abs(z1), abs(z2)) <= halves[0] and abs(z3) <= halves[1]
+            drawn = (exact[0] + z1, exact[1] + z2), exact[2] + z3
+            told = interval.variance(*drawn, halves=halves, steps=measure.shape.steps)
+            one = interval.spread(told, quarter=measure.shape.parts[1].unit, root=False, places=measure.shape.places)
+            covered += Fraction(one.low) <= truth <= Fraction(one.high)
+            assert one.value is None or Fraction(one.low) <= Fraction(one.value) <= Fraction(one.high)
+        assert covered >= in_box
+        low, high = band(float(measure.coverage))
+        return low <= in_box <= high
+
+    assert auditor.twice(holds)
+    assert measure.coverage >= Fraction(95, 100)

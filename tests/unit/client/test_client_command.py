@@ -191,7 +191,7 @@ def test_conditions_are_read_from_text(text, expected):
 
 
 def test_a_question_is_built_from_options():
-    body = build(None, count=False, mean=None, sum=["a", "b"], group_by=None, where=None, epsilon=None)
+    body = build(None, sql=None, count=False, mean=None, sum=["a", "b"], group_by=None, where=None, epsilon=None)
     assert body == {"select": [{"sum": {"column": "a"}, "as": "sum_a"}, {"sum": {"column": "b"}, "as": "sum_b"}]}
 
 
