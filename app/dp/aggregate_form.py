@@ -21,8 +21,9 @@ from typing import Any
 
 from app.dp import where_form
 from app.dp.budget import parse
+from app.dp.cut import PARTS
 from app.dp.public import SUMMABLE, PublicTable, Unit, number, stored_unit
-from app.dp.query import Aggregate, Kind
+from app.dp.query import Aggregate, Cut, Kind
 from app.dp.where_form import Faults
 from app.errors import Fault
 from app.table.schema import ColumnType, StoredColumn
@@ -82,6 +83,27 @@ def _of_column(word: str, body: dict[str, Any], column: StoredColumn, pointer: s
         faults.append(Fault("decimal-text-between-0-and-1", pointer=f"{pointer}/q"))
         return None
     return Aggregate(Kind.QUANTILE, column.name, q=q)
+
+
+def read_cut(body: dict[str, Any], column: StoredColumn, pointer: str, faults: Faults) -> Cut | None:
+    """Return how a grouping column is cut: by `edges`, into `bins`, or by a `part` of the calendar; or None with the fault."""
+    given = [name for name in body if name != "column"]
+    if len(given) != 1 or given[0] not in {"edges", "bins", "part"}:
+        faults.append(Fault("edges-bins-or-part", pointer=pointer))
+        return None
+    if given == ["part"]:
+        if column.type not in {ColumnType.DATE, ColumnType.DATETIME} or body["part"] not in PARTS:
+            faults.append(Fault("year-quarter-or-month-of-a-date", pointer=f"{pointer}/part"))
+            return None
+        return Cut(column.name, part=str(body["part"]))
+    if column.type not in _NUMBERS:
+        faults.append(Fault("not-a-number-column", pointer=f"{pointer}/column"))
+        return None
+    found = _edges(body["edges"], column) if given == ["edges"] else _even(body["bins"], column)
+    if isinstance(found, str):
+        faults.append(Fault(found, pointer=f"{pointer}/{given[0]}"))
+        return None
+    return Cut(column.name, edges=found)
 
 
 def _histogram(body: dict[str, Any], column: StoredColumn, pointer: str, faults: Faults) -> Aggregate | None:

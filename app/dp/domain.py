@@ -9,12 +9,14 @@ Invariants
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from math import prod
 
 from app import errors
+from app.dp.cut import cut_key
+from app.dp.key import Key
 from app.dp.public import PublicTable, shown
+from app.dp.query import Cut
 from app.errors import Fault
 from app.table.schema import ColumnType, StoredColumn
 
@@ -24,20 +26,12 @@ _EPOCH = date(1970, 1, 1)
 _DECEMBER = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One grouping column and its declared values: stored integers, ascending, and how answers show them."""
-
-    column: str
-    stored: tuple[int, ...]
-    shown: tuple[str | int | bool, ...]
-
-
-def keys_of(names: Sequence[str], table: PublicTable) -> tuple[Key, ...]:
+def keys_of(names: Sequence[str], table: PublicTable, cuts: Sequence[Cut] = ()) -> tuple[Key, ...]:
     """Return the keys of a question in the order of `names`; refuse undeclared values and more than 10,000 cells."""
+    ranges = {cut.column: cut_key(cut, table.by_name[cut.column]) for cut in cuts}
     sizes = []
     for index, name in enumerate(names):
-        values = declared_values(table.by_name[name])
+        values = ranges[name].stored if name in ranges else declared_values(table.by_name[name])
         if values is None:
             raise errors.Invalid(
                 "A grouping column has no declared values: it needs categories, or bounds.",
@@ -49,7 +43,7 @@ def keys_of(names: Sequence[str], table: PublicTable) -> tuple[Key, ...]:
             "The grouping columns make more than 10,000 groups; group by fewer or coarser columns.",
             faults=[Fault("too-many-groups", pointer="/group_by")],
         )
-    return tuple(_key(table.by_name[name], tuple(values)) for name, values in zip(names, sizes, strict=True))
+    return tuple(ranges.get(name) or _key(table.by_name[name], tuple(values)) for name, values in zip(names, sizes, strict=True))
 
 
 def cells(keys: Sequence[Key]) -> Iterator[tuple[str | int | bool, ...]]:

@@ -2,7 +2,8 @@
 
     {"select": [{"count": {}, "as": "n"}, {"mean": {"column": "hours"}}],
      "where": {"and": [{"column": "born", "op": ">=", "value": 1970}, {"not": {"column": "sex", "op": "in", "value": ["X"]}}]},
-     "group_by": ["sex"], "epsilon": "0.5"}            or "within": "50", "confidence": "0.95" instead of "epsilon"
+     "group_by": ["sex", {"column": "day", "part": "month"}], "epsilon": "0.5"}
+    or "within": "50", "confidence": "0.95" instead of "epsilon"
 
 Invariants
 - Every fault is collected, with a JSON pointer and a rule; no value of the caller is repeated.
@@ -21,7 +22,7 @@ from app.dp.aggregate_form import WORDS
 from app.dp.budget import parse, parse_epsilon
 from app.dp.condition import Condition, normal
 from app.dp.public import PublicTable
-from app.dp.query import Accuracy, Aggregate, Query, Selected
+from app.dp.query import Accuracy, Aggregate, Cut, Query, Selected
 from app.dp.where_form import Faults
 from app.errors import Fault
 
@@ -63,14 +64,14 @@ def read(body: object, table: PublicTable, *, cap: Fraction, name: str = "") -> 
     ]
     select = _read_select(body.get("select"), table, faults, hints)
     where = where_form.read(body["where"], table, "/where", faults) if body.get("where") is not None else None
-    group_by = _read_keys(body.get("group_by"), table, faults)
+    group_by, cuts = _read_keys(body.get("group_by"), table, faults)
     faults += _clashes(select, group_by)
     epsilon, accuracy = _read_budget(body, faults, cap)
     if hints:
         raise errors.UnsupportedQuestion(" ".join(dict.fromkeys(hints)), faults=faults)
     if faults:
         raise errors.Invalid("The question has faults; each is listed with its place.", faults=faults)
-    return Query(select, _normal(where), group_by, epsilon, accuracy)
+    return Query(select, _normal(where), group_by, epsilon, accuracy, cuts)
 
 
 def _normal(where: Condition | None) -> Condition | None:
@@ -109,23 +110,30 @@ def _default_name(word: str, aggregate: Aggregate | None) -> str:
     return f"{word}_{aggregate.column}"[:63]
 
 
-def _read_keys(items: object, table: PublicTable, faults: Faults) -> tuple[str, ...]:
+def _read_keys(items: object, table: PublicTable, faults: Faults) -> tuple[tuple[str, ...], tuple[Cut, ...]]:
+    """Return the grouping columns, and how those are cut that are not grouped by their declared values."""
     if items is None:
-        return ()
+        return (), ()
     if not isinstance(items, list) or len(items) > MAX_KEYS:
         faults.append(Fault("list-of-at-most-8-columns", pointer="/group_by"))
-        return ()
+        return (), ()
     keys: list[str] = []
+    cuts: list[Cut] = []
     for index, item in enumerate(items):
         pointer = f"/group_by/{index}"
-        column = where_form.column(item, table, pointer, faults)
-        if column is not None and not column.groupable:
+        name = item.get("column") if isinstance(item, dict) else item
+        column = where_form.column(name, table, pointer, faults)
+        if column is None:
+            continue
+        cut = aggregate_form.read_cut(item, column, pointer, faults) if isinstance(item, dict) else None
+        if cut is None and not isinstance(item, dict) and not column.groupable:
             faults.append(Fault("column-without-declared-values", pointer=pointer))
-        elif column is not None and column.name in keys:
+        elif column.name in keys:
             faults.append(Fault("column-twice", pointer=pointer))
-        elif column is not None:
+        else:
             keys.append(column.name)
-    return tuple(keys)
+            cuts += [] if cut is None else [cut]
+    return tuple(keys), tuple(sorted(cuts, key=lambda one: one.column))
 
 
 def _clashes(select: tuple[Selected, ...], group_by: tuple[str, ...]) -> Faults:

@@ -23,7 +23,8 @@ from app.dp.accuracy import required_epsilon
 from app.dp.budget import SMALLEST_EPSILON, Cost, split
 from app.dp.condition import Condition
 from app.dp.deadline import deadline_milliseconds
-from app.dp.domain import MAX_CELLS, Key, cell_count, keys_of
+from app.dp.domain import MAX_CELLS, cell_count, keys_of
+from app.dp.key import Key
 from app.dp.measure import Measure
 from app.dp.public import ROW_UID, PublicTable, Unit
 from app.dp.quantile import Choice, Ranks, ranks_of
@@ -91,7 +92,7 @@ def plan(query: Query, table: PublicTable, *, sampler: Sampler, cap: Fraction) -
 
     `cap` is the largest ε of one question; a question with `within` is given the smallest ε that reaches it (soundness R16).
     """
-    keys = keys_of(query.keys, table)
+    keys = keys_of(query.keys, table, query.cuts)
     partitions = min(table.max_partitions_contributed, cell_count(keys))
     contributions = table.max_contributions_per_partition
     shapes = _shapes(query, table, cells=cell_count(keys), partitions=partitions)

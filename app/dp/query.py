@@ -66,6 +66,21 @@ class Selected:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """A grouping column cut into ranges: at `edges`, or into the calendar's `part`: year, quarter or month."""
+
+    column: str
+    edges: tuple[Fraction, ...] = ()
+    part: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the cut as a question writes it."""
+        if self.part:
+            return {"column": self.column, "part": self.part}
+        return {"column": self.column, "edges": [decimal_text(edge) for edge in self.edges]}
+
+
+@dataclass(frozen=True, slots=True)
 class Accuracy:
     """Accuracy instead of a price: half-width at most `within`, at this confidence (soundness R16)."""
 
@@ -82,6 +97,7 @@ class Query:
     group_by: tuple[str, ...] = ()
     epsilon: Fraction | None = None
     accuracy: Accuracy | None = None
+    cuts: tuple[Cut, ...] = ()  # of grouping columns that are not grouped by their declared values
 
     @property
     def aggregates(self) -> tuple[Aggregate, ...]:
@@ -105,7 +121,8 @@ class Query:
         body: dict[str, Any] = {"select": [aggregate.as_json() for aggregate in self.aggregates]}
         if self.where is not None:
             body["where"] = condition_json(self.where, table)
-        return body | ({"group_by": list(self.keys)} if self.group_by else {})
+        cuts = {cut.column: cut.as_json() for cut in self.cuts}
+        return body | ({"group_by": [cuts.get(key, key) for key in self.keys]} if self.group_by else {})
 
 
 def condition_json(condition: Condition, table: PublicTable) -> dict[str, Any]:  # noqa: PLR0911 — one line for each kind

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from app import errors
 from app.dp.bounding import Flags, Halves, Rows
 from app.dp.condition import And, AtLeast, AtMost, Condition, In, IsNull, NotIn, NotNull, Or
-from app.dp.domain import Key
+from app.dp.key import Key
 from app.dp.plan import Plan
 from app.dp.public import ROW_UID
 from app.table.arrow import pa, pc
@@ -122,6 +122,10 @@ def _cells(keys: tuple[Key, ...], columns: Mapping[str, Any], length: int) -> tu
 def _position(key: Key, stored: NDArray[np.int64]) -> tuple[NDArray[np.int16], Flags]:
     """Return each value's position among the declared ones, 0 where it is none of them."""
     first, last = key.stored[0], key.stored[-1]
+    if key.end is not None:
+        inside = (stored >= first) & (stored < key.end)
+        place = np.searchsorted(np.array(key.stored, dtype=np.int64), stored, side="right") - 1
+        return np.where(inside, place, 0).astype(np.int16), inside
     if last - first == len(key.stored) - 1:
         declared = (stored >= first) & (stored <= last)
         position = stored - first if first else stored

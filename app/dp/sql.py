@@ -9,7 +9,7 @@
 | COUNT(DISTINCT the privacy id) | count_people |
 | PERCENTILE_CONT(q) or PERCENTILE_DISC(q) WITHIN GROUP (ORDER BY c) | quantile |
 | = <> < <= > >=, IN, BETWEEN, IS [NOT] NULL, AND, OR, NOT, a boolean column | where |
-| GROUP BY columns; each of them, and no other, may be selected beside aggregates | group_by |
+| GROUP BY columns, or DATE_TRUNC of them; each, and no other, may be selected beside aggregates | group_by |
 
 Invariants
 - What is not in this table is refused by name with a hint (`UnsupportedQuestion`), never ignored: every part of the tree that
@@ -21,6 +21,7 @@ Invariants
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from app.dp.cut import PARTS
 from app.dp.public import PublicTable
 from app.errors import Fault, Invalid, UnsupportedQuestion
 
@@ -59,6 +60,7 @@ _NEAR = {
     "Like": "LIKE is not supported; generalise the column to a prefix and compare with =.",
     "Window": "Window functions are not supported.",
 }
+_TRUNCATED = {"TimestampTrunc", "DateTrunc"}
 _COMPARISONS = {"EQ": "=", "NEQ": "!=", "LT": "<", "LTE": "<=", "GT": ">", "GTE": ">="}
 _FLIPPED = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
@@ -111,24 +113,33 @@ class _Reader:
         if not plain or table.name.casefold() != self._name.casefold():
             raise Invalid("FROM names the dataset, alone and without an alias.", faults=[_fault("from-names-the-dataset")])
 
-    def _keys(self, group: Any) -> list[str]:
+    def _keys(self, group: Any) -> list[str | dict[str, str]]:
         if group is None:
             return []
         if any(value for member, value in group.args.items() if member != "expressions"):
             raise _unsupported("ROLLUP, CUBE and GROUPING SETS are not supported; ask for each grouping.")
-        return [self._column(one) for one in group.expressions]
+        return [self._key(one) for one in group.expressions]
 
-    def _selected(self, items: list[Any], keys: list[str]) -> list[dict[str, Any]]:
+    def _key(self, node: Any) -> str | dict[str, str]:
+        """Return a grouping column, or the part of the calendar that `DATE_TRUNC` cuts it into."""
+        if _kind(node) not in _TRUNCATED:
+            return self._column(node)
+        part = str(node.args["unit"].name).lower()
+        if part not in PARTS or node.args.get("zone"):
+            raise _unsupported("DATE_TRUNC is answered for 'year', 'quarter' and 'month'.")
+        return {"column": self._column(node.this), "part": part}
+
+    def _selected(self, items: list[Any], keys: list[str | dict[str, str]]) -> list[dict[str, Any]]:
         found, shown = [], []
         for item in items:
             alias, inner = (item.alias, item.this) if _kind(item) == "Alias" else (None, item)
-            if _kind(inner) == "Column":
+            if _kind(inner) == "Column" or _kind(inner) in _TRUNCATED:
                 if alias is not None:
                     raise _unsupported("A grouping column keeps its name in the answer; leave AS out.")
-                shown.append(self._column(inner))
+                shown.append(self._key(inner))
                 continue
             found.append(self._aggregate(inner) | ({} if alias is None else {"as": alias}))
-        if set(shown) - set(keys):
+        if any(key not in keys for key in shown):
             raise Invalid("Columns beside aggregates stand in GROUP BY.", faults=[_fault("column-not-grouped")])
         return found
 

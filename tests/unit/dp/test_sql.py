@@ -73,6 +73,10 @@ def same(text, body):
             },
         ),
         ('SELECT "sex", COUNT(*) FROM visits WHERE "HOURS" = 1 GROUP BY "sex"', None),
+        (
+            "SELECT DATE_TRUNC('month', day), COUNT(*) FROM visits GROUP BY DATE_TRUNC('month', day), sex",
+            {"select": [{"count": {}}], "group_by": [{"column": "day", "part": "month"}, "sex"]},
+        ),
         ("SELECT SEX, COUNT(*) FROM visits GROUP BY Sex", {"select": [{"count": {}}], "group_by": ["sex"]}),
     ],
 )  # fmt: skip
@@ -116,6 +120,8 @@ def test_d4_sql_reads_to_the_question_that_json_writes(text, body):
         ("SELECT COUNT(*) INTO t FROM visits", "INTO"),
         ("SELECT COUNT(*) FROM visits FOR UPDATE", "FOR UPDATE"),
         ("SELECT * FROM visits", "STAR"),
+        ("SELECT COUNT(*) FROM visits GROUP BY DATE_TRUNC('day', day)", "DATE_TRUNC"),
+        ("SELECT COUNT(*) FROM visits GROUP BY hours + 1", "ADD"),
         ("DELETE FROM visits", "DELETE"),
         ("DROP TABLE visits", "DROP"),
         ("INSERT INTO visits VALUES (1)", "INSERT"),
