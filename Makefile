@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check lock clean demo serve bench bench-smoke openapi
+.PHONY: help setup test audit check lock clean demo serve bench bench-smoke openapi
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ openapi: $(READY) ## Write openapi/openapi.json anew
 
 test: $(READY) ## Run the tests (PYTEST_ARGS="-k ledger" passes arguments on; TACIT_FULL=1 the long forms)
 	@$(BIN)/python -m pytest -q -n 4 --dist loadgroup $(PYTEST_ARGS)
+
+audit: $(READY) ## Look for more ε than was claimed, at length: 50,000 draws a side, and bugs planted that must be caught
+	@TACIT_FULL=1 $(BIN)/python -m pytest -q -n 2 tests/statistics $(PYTEST_ARGS)
 
 check: $(READY) ## Lint, types, import directions
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache

@@ -197,6 +197,48 @@ def test_d7_a_missing_bound_on_persons_is_caught(monkeypatch):
     assert by_value > 1
 
 
+def test_d7_bounding_each_row_group_by_itself_is_caught():
+    """One person's rows in five row groups, each bounded alone: five times what was planned for."""
+    _, p = planned("count", "1")
+    others = [rows(OTHERS[start::5]) for start in range(5)]
+    with_bob = [rows(OTHERS[start::5] + BOB[start * 10 : start * 10 + 10]) for start in range(5)]
+
+    def alone(groups):
+        each = [[value for statistic in aggregate([group], plan=p, bounding_key=KEY) for value in statistic] for group in groups]
+        return [sum(values) for values in zip(*each, strict=True)]
+
+    assert found(p, source("opendp"), one=alone(with_bob), two=alone(others))[0] > 1
+
+
+def test_d7_choosing_rows_by_their_position_is_caught(monkeypatch):
+    """Where a position decides, one person's rows move those that count of everybody after them."""
+    table = people(partitions=1, contributions=1)
+    query = read({"select": [SELECT["sum"]], "epsilon": "1"}, table, cap=CAP)
+    p = plan(query, table, sampler=source("opendp"), cap=CAP)
+    crowd = [{"who": at // 12, "uid": at, "hours": 99 * (at * 7919 % 2)} for at in range(480)]
+    before = [exact(p, records) for records in (BOB + crowd, crowd)]
+    assert abs(before[0][0] - before[1][0]) <= p.measures[0].shape.sensitivity
+
+    def by_position(key, messages):
+        places = np.arange(len(messages), dtype=np.uint64)
+        return (places * np.uint64(0x9E3779B97F4A7C15)) ^ (places << np.uint64(33))
+
+    monkeypatch.setattr("app.dp.bounding._prf", by_position)
+    assert found(p, source("opendp"), one=exact(p, BOB + crowd), two=exact(p, crowd))[0] > 1
+
+
+def test_d7_a_mean_over_the_exact_number_of_rows_is_caught():
+    """The noise is as large as ever; that the released number is a multiple of 1/n tells how many rows there are."""
+    _, p = planned("mean", "1")
+    sides = []
+    for records in (OTHERS + BOB, OTHERS):
+        above, below = exact(p, records)[0], exact(p, records)[p.cells]
+        count = (above + below) // 99
+        noise = source("opendp").laplace(scale=p.measures[0].noise.scale, count=DRAWS)
+        sides.append([Fraction(above + z, count).denominator for z in noise])
+    assert auditor.members(*sides) > 1
+
+
 def test_d6_float_noise_is_why_integers_are_drawn():
     """A float `Laplace` claims ε = 1; the finest bit of one answer tells neighbours apart, and integers have no such bit."""
     from diffprivlib.mechanisms import Laplace
