@@ -1,4 +1,4 @@
-"""The operator's commands: `python -m app init | serve | worker | migrate | token | organisation | openapi | verify-audit`.
+"""The operator's commands: `python -m app init | serve | worker | migrate | token | organisation | openapi | audit verify`.
 
 What shows a secret shows it once, on standard output; everything else speaks on standard error.
 """
@@ -18,12 +18,16 @@ from app.crypto import root_key
 from app.crypto.keyring import Keyring
 from app.errors import Sealed, TacitError
 from app.main import close_desk, create_app, desk_over, open_desk, read_root_key, work
-from app.operations import audit, keychain, principals
+from app.operations import checking, keychain, principals
+from app.outside.checkpoint_file import CheckpointFile
 from app.settings import Settings
+from app.store import audit as store_audit
 from app.store import grants, schema
 from app.store.engine import Database
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+checks = typer.Typer(no_args_is_help=True, help="The audit log.")
+cli.add_typer(checks, name="audit")
 
 
 @cli.command()
@@ -119,18 +123,26 @@ def openapi(path: Annotated[Path | None, typer.Argument(help="Where to write; st
         path.write_text(text, encoding="utf-8")
 
 
-@cli.command("verify-audit")
-def verify_audit(organisation: str) -> None:
-    """Check an organisation's audit log; name the first entry that does not follow."""
-    desk = open_desk(Settings(), clock=SystemClock())
+@checks.command("verify")
+def verify_audit(
+    organisation: Annotated[str | None, typer.Option(help="Only this organisation.")] = None,
+    checkpoints: Annotated[Path | None, typer.Option(help="Checkpoints kept outside; TACIT_CHECKPOINTS without it.")] = None,
+) -> None:
+    """Check audit logs and ledgers by MACs, digests and checkpoints; name the first bad entry, cut off ones too."""
+    settings = Settings()
+    if checkpoints is not None and not checkpoints.exists():
+        raise typer.BadParameter("There is no such file of checkpoints.")
+    desk = open_desk(settings, clock=SystemClock())
     with desk.database.read() as tx:
-        home = grants.organisation_named(tx, organisation)
-    if home is None:
+        homes = [one for one in store_audit.organisations(tx) if organisation in {None, one.name}]
+    if not homes:
         raise typer.BadParameter("There is no such organisation.")
-    bad = audit.first_bad(desk, home.id)
+    outside = CheckpointFile(checkpoints or settings.checkpoints_path())
+    verdicts = [checking.verdict(desk, home, outside=outside.lines()) for home in homes]
     close_desk(desk)
-    print(json.dumps({"organisation": organisation, "first_bad": bad}))
-    raise typer.Exit(0 if bad is None else 1)
+    for verdict in verdicts:
+        print(json.dumps(verdict))
+    raise typer.Exit(0 if all(verdict["why"] is None for verdict in verdicts) else 1)
 
 
 def _found(settings: Settings, database: Database, keyring: Keyring, organisation: str, operator: str) -> None:

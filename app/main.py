@@ -31,6 +31,7 @@ from app.noise.sampler import Sampler, source
 from app.operations import keychain
 from app.operations.desk import Desk, Rules
 from app.outside.addresses import Reach
+from app.outside.checkpoint_file import CheckpointFile
 from app.outside.webhooks import Sender
 from app.settings import Settings
 from app.store import schema
@@ -61,13 +62,14 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        from app.operations import deliveries, files, janitor
+        from app.operations import checkpoints, deliveries, files, janitor
 
         current_default_thread_limiter().total_tokens = THREADS
         janitor.sweep(desk, alone=desk.database.embedded)
         files.sweep(desk, alone=desk.database.embedded)
         desk.parsers.start()
-        with janitor.at_work(desk, also=lambda: _sweep(desk)), deliveries.at_work(desk):
+        swept = janitor.at_work(desk, also=lambda: _sweep(desk))
+        with swept, deliveries.at_work(desk), checkpoints.at_work(desk):
             jobs.launch()
             yield
             jobs.shutdown()
@@ -97,12 +99,12 @@ def open_jobs(settings: Settings, desk: Desk, *, kinds: Mapping[str, Kind] | Non
 
 def work(settings: Settings, stop: threading.Event, *, kinds: Mapping[str, Kind] | None = None) -> None:
     """Run jobs in this process until `stop` is set; then let running ones end, or hand them back."""
-    from app.operations import janitor
+    from app.operations import checkpoints, janitor
 
     desk = open_desk(settings, clock=SystemClock())
     jobs = open_jobs(settings, desk, kinds=kinds, works_here=True)
     desk.parsers.start()
-    with janitor.at_work(desk, also=lambda: _sweep(desk)):
+    with janitor.at_work(desk, also=lambda: _sweep(desk)), checkpoints.at_work(desk):
         jobs.launch(at_once=True)
         stop.wait()
         jobs.shutdown()
@@ -147,11 +149,14 @@ def desk_over(settings: Settings, database: Database, keyring: Keyring, clock: C
             uploads_per_principal=settings.uploads_per_principal,
             files_per_principal=settings.files_per_principal,
             file_kept=timedelta(hours=settings.file_hours),
+            checkpoint_entries=settings.checkpoint_entries,
+            checkpoint_every=timedelta(minutes=settings.checkpoint_minutes),
         ),
         spool_folder=spool,
         sender=Sender(reach=Reach(settings.webhooks)),
         workers=ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2), thread_name_prefix="tacit-worker"),
         parsers=parsers or Parsers(),
+        checkpoints=CheckpointFile(settings.checkpoints_path()),
     )
 
 

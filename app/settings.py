@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     uploads_per_principal: int = Field(default=4, ge=0)  # at once, of the 8 that a process receives
     files_per_principal: int = Field(default=100, ge=0)  # resumable uploads that are not finished
 
+    checkpoints: Path | None = None  # file that checkpoints of the audit log are appended to; default: `folder`/checkpoints.jsonl
+    checkpoint_entries: int = Field(default=1000, ge=1)  # one is due after so many entries, or
+    checkpoint_minutes: float = Field(default=10.0, gt=0)  # after so long, if there are any
+
     webhooks: Literal["public", "loopback"] = "public"  # loopback: for development, also to this machine, by http too
 
     def database(self) -> str:
@@ -59,6 +63,10 @@ class Settings(BaseSettings):
         if self.database().startswith("sqlite"):
             return f"sqlite:///{(self.folder / 'jobs.sqlite').resolve()}"
         return self.database()
+
+    def checkpoints_path(self) -> Path:
+        """Return the file that checkpoints of the audit log are appended to."""
+        return self.checkpoints or self.folder / "checkpoints.jsonl"
 
     def root_key_path(self) -> Path:
         """Return where the root key's file lies."""

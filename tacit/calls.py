@@ -69,10 +69,10 @@ class Caller:
     def _delete(self, path: str, if_match: str | None = None) -> None:
         self._transport.send(Call(method="DELETE", path=path, headers={"If-Match": if_match} if if_match else {}))
 
-    def _pages(self, path: str) -> Iterator[Document]:
+    def _pages(self, path: str, **wanted: str | None) -> Iterator[Document]:
         cursor: str | None = None
         while True:
-            page = self._get(path, {"cursor": cursor})
+            page = self._get(path, {**wanted, "cursor": cursor})
             yield from (Document(item) for item in page["items"])
             cursor = page.get("next_cursor")
             if not cursor:

@@ -227,9 +227,15 @@ class Client(Rows, Jobs, Webhooks):
         """Return the service's public signing keys (JWKS): pin them, then verify offline."""
         return self._get("/v1/signing-keys")
 
-    def audit(self) -> Iterator[Document]:
-        """Yield the audit log."""
-        return self._pages("/v1/audit")
+    def audit(
+        self, *, action: str | None = None, principal: str | None = None, since: str | None = None, until: str | None = None
+    ) -> Iterator[Document]:
+        """Yield the audit log, oldest first, or the entries that fit (times: RFC 3339). `tacit.audit` checks the whole of it."""
+        return self._pages("/v1/audit", action=action, principal=principal, since=since, until=until)
+
+    def list_checkpoints(self) -> Iterator[Document]:
+        """Yield the signed checkpoints of the audit log, oldest first."""
+        return self._pages("/v1/audit/checkpoints")
 
 
 def _money(amounts: Body) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from app.crypto.signing import Signer
 from app.noise.sampler import Sampler
 from app.operations.receiving import Receiving
 from app.outside.addresses import Reach
+from app.outside.checkpoint_file import CheckpointFile
 from app.outside.webhooks import Sender
 from app.store.engine import Database
 from app.table.apart.parsers import Parsers
@@ -39,6 +40,10 @@ class Rules:
     uploads_per_principal: int = 0
     files_per_principal: int = 0
     file_kept: timedelta = timedelta(hours=24)  # after the last byte of a file that is sent piece by piece
+    checkpoint_entries: int = (
+        1000  # of an organisation's audit log: so many new ones, or so much time (operations/checkpoints.py)
+    )
+    checkpoint_every: timedelta = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class Desk:
     receiving: Receiving = field(default_factory=Receiving)
     parsers: Parsers = field(default_factory=Parsers)  # reads what was sent, in processes apart
     sender: Sender = field(default_factory=lambda: Sender(reach=Reach.PUBLIC))
+    checkpoints: CheckpointFile | None = None  # where checkpoints of the audit log go outside the database
     outbox: Event = field(default_factory=Event)  # set when an event was committed here: whoever delivers looks at once
 
 

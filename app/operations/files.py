@@ -19,7 +19,7 @@ from typing import Any
 from app.clock import new_id, rfc3339
 from app.crypto import contexts
 from app.errors import Cancelled, Conflict, FileBusy, NotFound, TooLarge, WrongOffset
-from app.operations import access, janitor, kept_problems, keychain, once, quotas
+from app.operations import access, audit, janitor, kept_problems, keychain, once, quotas
 from app.operations.authority import believe, stamp
 from app.operations.desk import OWNER, PARTNER, Caller, Desk
 from app.operations.file_part import LEASE, TOGETHER, Checksum, Part
@@ -79,6 +79,7 @@ def create(
             if empty is not None:
                 files.keep_frame(tx, tables.FileFrame(file_id=row.id, ordinal=0, part=0, last=True, sealed=bytes(empty)))
                 row.frames, row.parts, row.state = 1, 1, files.COMPLETE
+            audit.note(desk, tx, caller, "create_file", row.dataset_id, file=row.id)
             return _shown(row)
 
         return once.once(desk, tx, caller, claim, act)
@@ -140,6 +141,7 @@ def terminate(desk: Desk, caller: Caller, file_id: str) -> None:
         if row.state != files.READY:
             row.state, row.reply = files.FAILED, kept_problems.kept(Cancelled("The file was ended by who sent it."))
         row.lease_id = row.lease_until = None
+        audit.note(desk, tx, caller, "terminate_file", row.dataset_id, file=row.id)
     _remove(desk, row)
 
 

@@ -108,7 +108,7 @@ def cancel_job(desk: Desk, caller: Caller, job_id: str) -> dict[str, Any]:
     with desk.database.write() as tx:
         row = _own(desk, tx, caller, job_id)
         if jobs.cancel(tx, row.id, now=desk.clock.now()):
-            audit.note(desk, tx, caller, "cancel-job", row.id)
+            audit.note(desk, tx, caller, "cancel_job", row.id)
             tx.refresh(row)
             if row.state == CANCELLED and row.kind == INGEST_FILE:
                 files.give_up(tx, row.subject_id)  # in this transaction: whoever finds the file complete would begin anew

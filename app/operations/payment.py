@@ -17,7 +17,7 @@ from app.clock import new_id
 from app.crypto import aead
 from app.dp.plan import Plan
 from app.errors import BudgetExhausted, Unavailable, VersionNotAnswerable
-from app.operations import access, audit, events, once, opened
+from app.operations import access, audit, events, ledger, once, opened
 from app.operations.authority import believe
 from app.operations.desk import OWNER, Caller, Desk
 from app.operations.once import Claim
@@ -85,7 +85,8 @@ def pay(
         }
         if not insert_new(tx, tables.LedgerEntry, entry):
             raise Unavailable("Somebody is asking the same; ask again.", retry_after=1)  # rolls the debit back
-        audit.note(desk, tx, caller, "ask", row.id, entry=entry_id)
+        ledger.bind(tx, tables.LedgerEntry(**entry))
+        audit.note(desk, tx, caller, "ask", row.id)
     return Paid(tables.LedgerEntry(**entry), version, lease_id, repeated=False)
 
 

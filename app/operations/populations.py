@@ -13,7 +13,7 @@ from typing import Any
 from app.clock import new_id, rfc3339
 from app.dp import budget
 from app.errors import Conflict, Fault, Forbidden, Invalid, NameTaken, NotFound, PreconditionFailed
-from app.operations import access, audit, keychain
+from app.operations import access, audit, keychain, ledger
 from app.operations.authority import believe, restamp, stamp
 from app.operations.desk import ANALYST, AUDITOR, OPERATOR, OWNER, Caller, Desk
 from app.operations.once import Claim, once
@@ -151,7 +151,7 @@ def list_ledger(desk: Desk, caller: Caller, population_id: str, *, after: str, l
         if own is not None and populations.allowance(tx, row.id, caller.id) is None:
             raise NotFound("There is no such population.")
         entries = populations.ledger(tx, row.id, principal_id=own, after=after, limit=limit)
-    return {"items": [_entry(entry) for entry in entries], "next_cursor": entries[-1].id if len(entries) == limit else None}
+    return {"items": [ledger.shown(entry) for entry in entries], "next_cursor": entries[-1].id if len(entries) == limit else None}
 
 
 def remaining(desk: Desk, tx: Transaction, row: tables.Population, principal_id: str) -> dict[str, Any]:
@@ -185,6 +185,7 @@ def record_unprotected(
     )
     tx.add(entry)
     tx.flush()
+    ledger.bind(tx, entry)
     return entry.id
 
 
@@ -199,21 +200,6 @@ def shown(row: tables.Population) -> dict[str, Any]:
         "earlier_totals": json.loads(row.earlier_totals),
         "created_at": rfc3339(row.created_at),
         "version": row.version,
-    }
-
-
-def _entry(entry: tables.LedgerEntry) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "kind": entry.kind,
-        "principal": entry.principal_id,
-        "dataset": entry.dataset_id,
-        "tally": entry.tally_id,
-        "version": entry.data_version,
-        "purpose": entry.purpose,
-        "cost": {"epsilon": _decimal(entry.epsilon)},
-        "state": entry.state,
-        "created_at": rfc3339(entry.created_at),
     }
 
 

@@ -118,11 +118,12 @@ def rotate_webhook(desk: Desk, caller: Caller, webhook_id: str, *, claim: Claim 
 def test_webhook(desk: Desk, caller: Caller, webhook_id: str) -> dict[str, Any]:
     """Send a signed `test` event now; a webhook that is gone and takes it receives again."""
     access.require_role(caller, OWNER, PARTNER)
-    with desk.database.read() as tx:
-        row = _own(desk, tx, caller, webhook_id)
     if not _TESTS.acquire(blocking=False):
         raise RateLimited("Several webhooks are being tested at this moment; try again.", retry_after=5)
     try:
+        with desk.database.write() as tx:
+            row = _own(desk, tx, caller, webhook_id)
+            audit.note(desk, tx, caller, "test_webhook", row.id)
         said = events.body(desk, "test", {"webhook": row.id, "state": "test"})
         outcome = send(desk, row, message_id=new_id(), body=said)
     finally:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.store.base import Authenticated, Id, Table
+from app.store.checkpoints import Checkpoint as Checkpoint
 from app.store.pending import Delivery as Delivery
 from app.store.pending import File as File
 from app.store.pending import FileFrame as FileFrame
@@ -315,7 +316,7 @@ class IdempotencyRecord(Table):
 
 
 class AuditEntry(Table):
-    """What was done, chained by MACs within one organisation."""
+    """What was done, chained by MACs within one organisation, and by digests that anybody can compute."""
 
     __tablename__ = "audit"
     organisation_id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -326,3 +327,4 @@ class AuditEntry(Table):
     object_id: Mapped[str | None]
     detail: Mapped[str] = mapped_column(sa.Text, default="{}")
     mac: Mapped[bytes]
+    digest: Mapped[bytes]

@@ -6,12 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from tacit.cli.console import escaped, out
+from tacit.cli.console import amount, escaped, out
 
 
 def verify(
     file: Annotated[
-        Path, typer.Argument(help="A receipt, a certificate, or a saved reply that holds one.", exists=True, dir_okay=False)
+        Path,
+        typer.Argument(
+            help="A receipt, a certificate, a checkpoint, or a saved reply that holds one.", exists=True, dir_okay=False
+        ),
     ],
     keys: Annotated[
         Path, typer.Option("--keys", help="A pinned or earlier key set (tacit key pin).", exists=True, dir_okay=False)
@@ -33,7 +36,12 @@ def verify(
 
 
 def essentials(document: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """Give what a receipt says, for people: of whom it speaks, which file it was, and what became of its rows."""
+    """Give what a receipt or a checkpoint says, for people: of a receipt which file it was, and what became of its rows."""
+    if document.get("type") == "checkpoint":
+        for name, member in (("Of", "organisation"), ("Entry", "ordinal"), ("Digest", "digest"), ("Made", "made_at")):
+            yield name, document.get(member)
+        for population, ledger in document.get("populations", {}).items():
+            yield "Ledger", f"{population}: {ledger.get('entries')} entries, {amount(ledger.get('spent'))} spent"
     if document.get("type") != "receipt":
         return
     for name, member in (("Upload", "upload"), ("Dataset", "dataset"), ("From", "partner"), ("File", "digest")):

@@ -94,6 +94,7 @@ RULES = {
     "test_webhook": {"owner", "partner"},
     "retry_delivery": {"owner", "partner"},
     "list_audit": {"auditor"},
+    "list_checkpoints": {"auditor"},
 }
 PUBLIC = {"healthz", "readyz", "signing_keys", "files_options"}
 LISTS = {
@@ -105,6 +106,7 @@ LISTS = {
     "list_jobs",
     "list_webhooks",
     "list_audit",
+    "list_checkpoints",
     "get_me",
 }
 CREATES = {

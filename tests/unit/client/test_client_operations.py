@@ -85,6 +85,7 @@ CALLS = [
     ("retry_delivery", ("w", "d"), {}, "POST /v1/webhooks/w/deliveries/d:retry", {}),
     ("signing_keys", (), {}, "GET /v1/signing-keys", None),
     ("audit", (), {}, "GET /v1/audit", None),
+    ("list_checkpoints", (), {}, "GET /v1/audit/checkpoints", None),
 ]
 ELSEWHERE = {"upload", "infer_schema", "get_offset", "export_rows", "iterate_rows", "export_frame", "contribute", "close"} | {
     "wait_job"
