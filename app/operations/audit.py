@@ -116,8 +116,16 @@ def _members(entry: AuditEntry) -> dict[str, Any]:
         "principal": entry.principal_id,
         "action": entry.action,
         "object": entry.object_id,
-        "detail": json.loads(entry.detail),
+        "detail": _detail(entry.detail),
     }
+
+
+def _detail(text: str) -> Any:
+    """Read what was written; null where somebody made it unreadable, which no entry was written with."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _mac(desk: Desk, entry: AuditEntry, before: bytes) -> bytes:

@@ -60,7 +60,9 @@ def new_kek(tx: Transaction, keyring: Keyring, clock: Clock, organisation: str) 
 
 def create(tx: Transaction, keyring: Keyring, clock: Clock, purpose: str, *, organisation: str, scope: str = "") -> None:
     """Make the first version of a purpose key and keep it wrapped under the organisation's newest KEK."""
-    kek_id = keys.key_encryption_keys(tx, organisation)[-1].id
+    keks = keys.key_encryption_keys(tx, organisation)
+    _hold(keyring, keks, ())  # an organisation that another process founded since we started
+    kek_id = keks[-1].id
     wrapped = keyring.new_purpose_key(purpose, organisation=organisation, scope=scope, version=1, kek_id=kek_id)
     row = PurposeKey(organisation_id=organisation, purpose=purpose, scope=scope, version=1, kek_id=kek_id, wrapped=wrapped)
     row.created_at = clock.now()
