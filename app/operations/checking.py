@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any
 
 from app.crypto.signing import jwks
+from app.errors import Integrity
 from app.operations import audit, checkpoints
 from app.operations.desk import Desk
 from app.store.tables import Organisation
@@ -25,7 +26,7 @@ def verdict(desk: Desk, home: Organisation, *, outside: Iterable[str]) -> dict[s
     try:
         signed = opened(chain(checkpoints.every(desk, home.id), outside), keys, organisation=home.id)
         found = audit.verify(desk, home.id, checkpoints=signed)
-    except VerificationFailed as wrong:
-        found = Found(why=f"A checkpoint is not one of this service: {wrong}")
+    except (VerificationFailed, Integrity) as wrong:
+        found = Found(why=f"A checkpoint is not one of this service, or not in its place: {wrong}")
     told = {"entries": found.entries, "checkpoints": found.checkpoints, "first_bad": found.first_bad, "why": found.why}
     return {"organisation": home.name, **told}

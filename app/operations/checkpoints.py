@@ -13,7 +13,6 @@ Invariants
 - A failure is logged and tried again; it stops nothing else.
 """
 
-import json
 import logging
 import threading
 from collections.abc import Iterator
@@ -22,13 +21,14 @@ from typing import Any
 
 from app.clock import rfc3339
 from app.dp import budget
-from app.errors import TacitError
+from app.errors import Integrity, TacitError
 from app.operations.access import require_role
 from app.operations.desk import AUDITOR, Caller, Desk
 from app.store import audit, checkpoints
+from app.store.checkpoints import Checkpoint
 from app.store.engine import Transaction
 from app.table.exact import decimal_text
-from tacit.certificate import CHECKPOINT, canonical
+from tacit.certificate import CHECKPOINT, VerificationFailed, canonical, load_object
 
 LOOK_EVERY = 10.0
 _LOG = logging.getLogger("app.checkpoints")
@@ -46,19 +46,19 @@ def list_checkpoints(desk: Desk, caller: Caller, *, after: int, limit: int) -> d
     require_role(caller, AUDITOR)
     with desk.database.read() as tx:
         rows = checkpoints.page(tx, caller.organisation, after=after, limit=limit)
-    items = [json.loads(row.document) for row in rows]
+    items = [_document(row) for row in rows]
     return {"items": items, "next_cursor": str(rows[-1].ordinal) if len(rows) == limit else None}
 
 
-def every(desk: Desk, organisation: str) -> Iterator[str]:
-    """Give every checkpoint that the database keeps of an organisation, as text."""
+def every(desk: Desk, organisation: str) -> Iterator[dict[str, Any]]:
+    """Give every checkpoint that the database keeps of an organisation; `Integrity` where one stands in another's place."""
     after = 0
     while True:
         with desk.database.read() as tx:
             rows = checkpoints.page(tx, organisation, after=after, limit=200)
         if not rows:
             return
-        yield from (row.document for row in rows)
+        yield from map(_document, rows)
         after = rows[-1].ordinal
 
 
@@ -74,6 +74,17 @@ def at_work(desk: Desk) -> Iterator[None]:
         stop.set()
         thread.join()
         _guarded(desk, at_once=True)
+
+
+def _document(row: Checkpoint) -> dict[str, Any]:
+    """Read a checkpoint; it says itself where it belongs, and whoever verifies it holds its signature against that."""
+    try:
+        document: dict[str, Any] = load_object(row.document)
+    except VerificationFailed:
+        document = {}
+    if (document.get("organisation"), document.get("ordinal")) != (row.organisation_id, row.ordinal):
+        raise Integrity("A checkpoint in the database is not the one that was kept there; hold the log against those outside.")
+    return document
 
 
 def _is_due(desk: Desk, tx: Transaction, organisation: str, *, at_once: bool) -> bool:

@@ -77,7 +77,7 @@ def test_c2_any_protected_cell_that_was_touched_is_refused_and_what_was_not_is_s
             turn += 1
             try:
                 put(rich, table, row, **{name: new})
-            except sa.exc.IntegrityError:
+            except (sa.exc.IntegrityError, sa.exc.DataError):
                 codes["refused by the database"] += 1
                 continue
             code = refused(rich, table, row)
