@@ -20,7 +20,7 @@ from tests.attacks.protected import COLUMNS, PROBES, furnish, put, refused, rows
 from tests.attacks.test_mutations import REFUSALS
 from tests.conftest import FULL
 
-PAIRS = 10**9 if FULL else 4  # of a table and column
+PAIRS = 10**9 if FULL else 2  # of a table
 PARENTS = ("organisation_id", "upload_id", "dataset_id", "population_id", "object_id", "file_id", "purpose", "webhook_id")
 
 
