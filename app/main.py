@@ -23,7 +23,7 @@ from app.clock import Clock, SystemClock
 from app.crypto import root_key
 from app.crypto.keyring import Keyring
 from app.crypto.signing import Signer
-from app.errors import Sealed
+from app.errors import Sealed, Unavailable
 from app.jobs.kinds import KINDS
 from app.jobs.port import Jobs
 from app.jobs.runner import Kind
@@ -120,6 +120,8 @@ def _sweep(desk: Desk) -> None:
 
 def open_desk(settings: Settings, *, clock: Clock, parsers: Parsers | None = None) -> Desk:
     """Open database and keys; `Sealed` or `Unavailable` say what to do when something is missing."""
+    if not settings.checkpoints_path().parent.is_dir():
+        raise Unavailable("The folder that TACIT_CHECKPOINTS names a file in does not exist: make it, or name another file.")
     database = Database(settings.database(), patience=settings.database_patience_seconds)
     schema.check_revision(database)
     keyring = Keyring(read_root_key(settings))

@@ -263,9 +263,14 @@ def test_c10_a_log_made_anew_and_one_cut_between_two_downloads_are_held_against_
     assert f"Entry {len(whole) - 1} is the first bad one" in verify(code=1).replace("\n", " ")
     shown = run("audit", "list", "--action", "ask")
     assert shown.count("ask") == 3
+    one = folder.parent / "one.json"
+    one.write_text((folder / "checkpoints.jsonl").read_text().splitlines()[0])
+    shown = run("verify", one, "--keys", folder.parent / "keys.json")
+    assert all(said in shown for said in ("Good: a checkpoint", "Entry:", "Ledger:", "entries, ε"))
 
 
-def test_the_operators_command_says_which_entry_and_tells_by_its_exit_code(world):
+def test_the_operators_command_says_which_entry_and_tells_by_its_exit_code(small_world):
+    world = small_world
     _, _, length = _told(world)
     environment = os.environ | {
         "TACIT_FOLDER": str(world.settings.folder),
