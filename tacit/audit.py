@@ -10,7 +10,7 @@ names it, with its digest and cost: so the log says in which order the ledger gr
 Invariants
 - `examine` names the first entry that is not what was written: edited, missing, moved, or cut off behind a checkpoint.
 - What was written after the newest checkpoint and then cut off cannot be seen to be missing.
-- Every function takes what the API gives; nothing here asks a service.
+- Every function takes what the API gives; nothing here asks a service. What is malformed is a finding or `VerificationFailed`.
 """
 
 import hashlib
@@ -87,10 +87,10 @@ def examine(entries: Iterable[Mapping[str, Any]], checkpoints: Iterable[Mapping[
         if entry.get("ordinal") != expected or entry.get("organisation") != organisation:
             return found.refuse(expected, "An entry is missing here, or stands in another's place.")
         digest = _digest_of(found.digest, entry)
-        if digest is None or not hmac.compare_digest(digest.hex(), str(entry.get("digest"))):
+        if digest is None or not _same(digest.hex(), entry.get("digest")):
             return found.refuse(expected, "The entry is not the one that was written here, or the one before it is not.")
         for one in fixed.pop(expected, ()):
-            if not hmac.compare_digest(digest.hex(), str(one.get("digest"))):
+            if not _same(digest.hex(), one.get("digest")):
                 why = f"The log up to entry {expected} is not the one that the checkpoint there signed."
                 return found.refuse(sure + 1, why, at_most=expected)
             found.checkpoints += 1
@@ -110,11 +110,11 @@ def settle(
     Checkpoints are to be read before the ledger, and the ledger before the log. Entries that the log does not name are older than
     the naming: checkpoints count them all the same.
     """
-    named, stands = found.ledger.get(population, {}), {str(entry["id"]): entry for entry in ledger}
+    named, stands = found.ledger.get(population, {}), {str(entry.get("id")): entry for entry in ledger}
     for one, entry in stands.items():
-        if one in named and not hmac.compare_digest(_ledger_digest_of(entry), named[one].digest):
+        if one in named and not _same(_ledger_digest_of(entry), named[one].digest):
             return f"The ledger entry {one} is not the one that the audit log names in entry {named[one].ordinal}."
-    unnamed = [_epsilon(entry["cost"]) for one, entry in stands.items() if one not in named]
+    unnamed = [_epsilon(entry.get("cost")) for one, entry in stands.items() if one not in named]
     count, spent = len(unnamed), sum(unnamed, Fraction(0))
     waiting = deque(sorted(named.items(), key=lambda pair: pair[1].ordinal))
     for checkpoint in sorted(checkpoints, key=lambda document: int(document["ordinal"])):
@@ -123,18 +123,22 @@ def settle(
             one, of = waiting.popleft()
             if one not in stands:
                 return f"The ledger entry {one}, which the audit log names in entry {of.ordinal}, is missing."
-            count, spent = count + 1, spent + Fraction(of.epsilon)
+            count, spent = count + 1, spent + _epsilon({"epsilon": of.epsilon})
         told = checkpoint["populations"].get(population, _NOTHING)
         if told["entries"] != count or _epsilon(told["spent"]) != spent:
             return f"The ledger does not add up to what the checkpoint at entry {until} signed."
     return None
 
 
+def _same(digest: str, said: object) -> bool:
+    return hmac.compare_digest(digest.encode(), str(said).encode("utf-8", "replace"))
+
+
 def _note(found: Found, entry: Mapping[str, Any]) -> None:
-    detail = entry["detail"]
-    if "ledger_digest" in detail:
-        named = Named(int(entry["ordinal"]), str(detail["ledger_digest"]), str(detail["epsilon"]))
-        found.ledger.setdefault(str(detail["population"]), {})[str(detail["entry"])] = named
+    detail = entry.get("detail")
+    if isinstance(detail, Mapping) and "ledger_digest" in detail:
+        named = Named(found.entries, str(detail["ledger_digest"]), str(detail.get("epsilon")))
+        found.ledger.setdefault(str(detail.get("population")), {})[str(detail.get("entry"))] = named
 
 
 def _digest_of(before: bytes, entry: Mapping[str, Any]) -> bytes | None:
@@ -151,5 +155,8 @@ def _ledger_digest_of(entry: Mapping[str, Any]) -> str:
         return ""
 
 
-def _epsilon(amounts: Mapping[str, Any]) -> Fraction:
-    return Fraction(str(amounts["epsilon"]))
+def _epsilon(amounts: object) -> Fraction:
+    try:
+        return Fraction(str(amounts["epsilon"])) if isinstance(amounts, Mapping) else Fraction("none")
+    except (KeyError, ValueError, ZeroDivisionError):
+        raise VerificationFailed("The ledger, or what the log says of it, holds an amount that is none.") from None
