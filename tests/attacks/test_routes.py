@@ -1,5 +1,6 @@
 """Threats C11 and C13: every route of the OpenAPI document, asked by every role about its own and about others' objects."""
 
+import atexit
 import base64
 import functools
 import io
@@ -17,12 +18,7 @@ from tests.conftest import FULL
 from tests.world import POLICY, ROWS, SCHEMA, UNIT
 
 HTTP = httpx2.Client(timeout=30)  # one for all: making one takes longer than a request
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _hung_up():
-    yield
-    HTTP.close()
+atexit.register(HTTP.close)  # others use it too
 
 
 ROLES = ("operator", "owner", "partner", "analyst", "service", "auditor")
