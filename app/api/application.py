@@ -13,6 +13,7 @@ from app.api import (
     populations,
     principals,
     queries,
+    risk,
     schemas,
     system,
     tallies,
@@ -31,7 +32,7 @@ from app.operations.desk import Desk
 from app.operations.jobs import documents
 
 VERSION = "0.1.0"  # pyproject.toml says the same (tests/contracts)
-_NOUNS = (principals, populations, datasets, schemas, uploads, tus, jobs, queries, tallies, keys, webhooks, system)
+_NOUNS = (principals, populations, datasets, schemas, uploads, tus, jobs, queries, risk, tallies, keys, webhooks, system)
 
 
 def build(

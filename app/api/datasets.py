@@ -1,17 +1,19 @@
 """Datasets, their grants and their rows: `/v1/datasets`."""
 
+import json
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import ConfigDict, Field
 
+from app.api.at_k import LOSS, LOSS_DESCRIBED, AtKHere
 from app.api.dependencies import NAME, CallerHere, ClaimHere, Cursor, DeskHere, ExpectedVersion, Limit
 from app.api.limits import MIB, terms
 from app.api.routes import EdgeRoute
 from app.api.strict_json import Body, Listed
-from app.errors import Conflict, NameTaken, NotFound, SchemaFrozen
-from app.operations import datasets, export
+from app.errors import Conflict, Fault, Invalid, NameTaken, NotFound, SchemaFrozen, TooLarge
+from app.operations import datasets, export, export_at_k
 
 router = APIRouter(route_class=EdgeRoute, prefix="/v1/datasets", tags=["datasets"])
 _BOUND = datasets.MOST_CONTRIBUTIONS
@@ -127,15 +129,35 @@ def delete_grant(desk: DeskHere, caller: CallerHere, dataset: str, principal: st
     datasets.delete_grant(desk, caller, dataset, principal)
 
 
-@router.get("/{dataset}/rows", response_class=StreamingResponse)
+@router.get("/{dataset}/rows", response_class=StreamingResponse, responses=LOSS_DESCRIBED)
+@terms(raises=(TooLarge,))
 def export_rows(
     desk: DeskHere,
     caller: CallerHere,
     dataset: str,
     purpose: Annotated[str, Query(min_length=1, max_length=500, description="Why; it stands in the ledger.")],
-    format: Literal["csv", "jsonl", "parquet"] = "csv",  # noqa: A002  the parameter's public name
+    at_k: AtKHere,
+    format: Literal["csv", "jsonl", "parquet", "arrow"] = "csv",  # noqa: A002  the parameter's public name
     open: Annotated[list[str], Query(max_length=32, description="Encrypted columns to decrypt.")] = [],  # noqa: A002, B006  FastAPI's way
 ) -> StreamingResponse:
-    """Stream the rows as the policy left them; written into the ledger as an unprotected release first."""
-    made = export.export_rows(desk, caller, dataset, purpose=purpose, form=format, open_columns=open)
-    return StreamingResponse(made.chunks, media_type=made.media_type)
+    """Stream the rows as the policy left them, or brought to k; written into the ledger as an unprotected release first.
+
+    At k the header Tacit-Information-Loss says, as JSON, what was lost (docs/risk.md).
+    """
+    if at_k is None:
+        made = export.export_rows(desk, caller, dataset, purpose=purpose, form=format, open_columns=open)
+        return StreamingResponse(made.chunks, media_type=made.media_type)
+    if open:
+        raise Invalid("What is opened is not brought to k: leave out one of the two.", faults=[Fault("not-with-k", "/open")])
+    made, lost = export_at_k.export_at_k(
+        desk,
+        caller,
+        dataset,
+        purpose=purpose,
+        form=format,
+        demand=at_k.demand,
+        quasi_identifiers=at_k.quasi_identifiers,
+        sensitive=at_k.sensitive,
+    )
+    headers = {LOSS: json.dumps(lost.as_json(), sort_keys=True, separators=(",", ":"))}
+    return StreamingResponse(made.chunks, media_type=made.media_type, headers=headers)

@@ -21,7 +21,12 @@ from app.store import keys, tables
 from app.table import writer
 from app.table.schema import StoredColumn
 
-FORMATS = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson", "parquet": "application/vnd.apache.parquet"}
+FORMATS = {
+    "csv": "text/csv; charset=utf-8",
+    "jsonl": "application/x-ndjson",
+    "parquet": "application/vnd.apache.parquet",
+    "arrow": "application/vnd.apache.arrow.stream",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Presented rows as bytes: CSV, JSON Lines, Parquet; batch by batch, never a whole table in memory.
+"""Presented rows as bytes: CSV, JSON Lines, Parquet, Arrow; batch by batch, never a whole table in memory.
 
 Invariants
 - CSV: a cell of text or base64 that begins with `=`, `+`, `-`, `@` (full-width ones too), tab, carriage return or line feed gets
@@ -6,7 +6,7 @@ Invariants
   away from each cell that begins so has what was stored. Null is an empty unquoted field, empty text is `""`. Numbers are
   numbers, also where a field is text and bears `NUMBER` in its metadata.
 - JSON Lines: one object a row, exact decimals as strings, bytes as base64.
-- Parquet: one row group a batch, zstd.
+- Parquet: one row group a batch, zstd. Arrow: an IPC stream, one record batch a batch.
 """
 
 import base64
@@ -16,15 +16,15 @@ from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from typing import Any
 
-from app.table.arrow import csv, pa, pc, pq
+from app.table.arrow import csv, ipc, pa, pc, pq
 
 NUMBER = {b"tacit": b"number"}  # metadata of a text field of exact decimals: a minus begins no formula there
 _FORMULA = r"^'*[=+\-@\t\r\n＝＋－＠]"
 
 
 def write(batches: Iterable[Any], schema: Any, form: str) -> Iterator[bytes]:
-    """Give the bytes of `batches` (record batches of `schema`) in the form `csv`, `jsonl` or `parquet`."""
-    return {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}[form](batches, schema)
+    """Give the bytes of `batches` (record batches of `schema`) in the form `csv`, `jsonl`, `parquet` or `arrow`."""
+    return {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet, "arrow": _arrow}[form](batches, schema)
 
 
 def _csv(batches: Iterable[Any], schema: Any) -> Iterator[bytes]:
@@ -80,6 +80,15 @@ def _parquet(batches: Iterable[Any], schema: Any) -> Iterator[bytes]:
     with pq.ParquetWriter(sink, schema, compression="zstd") as file:
         for batch in batches:
             file.write_batch(batch)
+            yield _drained(sink)
+    yield _drained(sink)
+
+
+def _arrow(batches: Iterable[Any], schema: Any) -> Iterator[bytes]:
+    sink = io.BytesIO()
+    with ipc.new_stream(sink, schema) as stream:
+        for batch in batches:
+            stream.write_batch(batch)
             yield _drained(sink)
     yield _drained(sink)
 
