@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tacit.answers import Answer
 from tacit.calls import Body, path
+from tacit.disclosure import Disclosure
 from tacit.jobs import Jobs
 from tacit.rows import Rows
 from tacit.transport import Document
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tacit.paillier.encoding import Values
 
 
-class Client(Rows, Jobs, Webhooks):
+class Client(Rows, Disclosure, Jobs, Webhooks):
     """A caller of one Tacit service, under one token."""
 
     # Who I am, and who else there is

@@ -1,12 +1,13 @@
 """The `tacit` command: what a partner, an analyst or a key owner does at a terminal."""
 
-from tacit.cli import audit, jobs, keys, questions, rows, tallies, verifying, webhooks
+from tacit.cli import audit, disclosure, jobs, keys, questions, rows, tallies, verifying, webhooks
 from tacit.cli.console import new_app
 
 app = new_app("Send data in, ask private questions, add up numbers nobody can read. Set TACIT_URL and TACIT_TOKEN first.")
 app.command()(rows.upload)
 app.command()(rows.infer)
 app.command()(rows.export)
+app.command()(disclosure.risk)
 app.command("open")(rows.open_sealed)
 app.command()(questions.ask)
 app.command()(questions.price)

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from tacit.cli.console import connect, err, find, out, print_table
+from tacit.cli.console import RefusedHere, connect, err, find, out, print_table
+from tacit.cli.disclosure import K, L, Quasi, Sensitive, columns, print_loss
 from tacit.cli.unfinished import Unfinished
 from tacit.client import Client
 from tacit.problems import Problem
@@ -109,14 +110,29 @@ def infer(
 
 def export(
     dataset: Annotated[str, typer.Argument(help="Name or id of the dataset.")],
-    to: Annotated[Path, typer.Option("--to", help="File to write: .csv, .jsonl or .parquet.")],
+    to: Annotated[Path, typer.Option("--to", help="File to write: .csv, .jsonl, .parquet or .arrow.")],
     purpose: Annotated[str, typer.Option(help="Why; it is written into the audit log and the ledger.")],
     open: Annotated[list[str] | None, typer.Option(help="Encrypted column to open, with the right to.")] = None,  # noqa: A002
+    k: K = None,
+    l: L = None,  # noqa: E741 - the field's own letter
+    quasi: Quasi = None,
+    sensitive: Sensitive = None,
 ) -> None:
-    """Write a dataset's rows, as its policy left them, to a file: an unprotected release."""
+    """Write a dataset's rows, as its policy left them or brought to k, to a file: an unprotected release."""
+    if k is None and (l is not None or quasi or sensitive):
+        raise RefusedHere("--l, --quasi and --sensitive belong to --k.")
+    if k is not None and open:
+        raise RefusedHere("What is opened is not brought to k: leave out one of the two.")
     with connect() as client:
-        written = client.export_rows(find(dataset, client.list_datasets()), to, purpose=purpose, open=open or ())
-    err.print(f"{written:,} bytes in {to}.", markup=False)
+        target = find(dataset, client.list_datasets())
+        if k is None:
+            written = client.export_rows(target, to, purpose=purpose, open=open or ())
+            err.print(f"{written:,} bytes in {to}.", markup=False)
+            return
+        lost = client.export_at_k(
+            target, to, purpose=purpose, k=k, l=l, quasi_identifiers=columns(quasi), sensitive=columns(sensitive)
+        )
+        print_loss(lost, aside=True)
 
 
 def open_sealed(

@@ -24,6 +24,7 @@ PROCESSES = 8
 READS = {
     "infer_schema",
     "price_query",
+    "risk_report",
     "encrypt",
     "decrypt",
     "pseudonymize",

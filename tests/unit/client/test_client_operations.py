@@ -43,6 +43,19 @@ CALLS = [
     ("delete_dataset", ("d",), {}, "DELETE /v1/datasets/d", None),
     ("put_grant", ("d", "p", ["upload"]), {}, "PUT /v1/datasets/d/grants/p", {"rights": ["upload"]}),
     ("delete_grant", ("d", "p"), {}, "DELETE /v1/datasets/d/grants/p", None),
+    (
+        "risk_report",
+        ("d", ["born", "sex"]),
+        {"purpose": "x", "sensitive": ["ward"], "population_size": 1000, "at_k": {"k": 5}},
+        "POST /v1/datasets/d:risk",
+        {
+            "quasi_identifiers": ["born", "sex"],
+            "purpose": "x",
+            "sensitive": ["ward"],
+            "population_size": 1000,
+            "at_k": {"k": 5},
+        },
+    ),
     ("list_uploads", ("d",), {}, "GET /v1/datasets/d/uploads", None),
     ("get_upload", ("d", "u"), {}, "GET /v1/datasets/d/uploads/u", None),
     ("get_rejected", ("d", "u"), {}, "GET /v1/datasets/d/uploads/u/rejected", None),
@@ -88,7 +101,8 @@ CALLS = [
     ("list_checkpoints", (), {}, "GET /v1/audit/checkpoints", None),
 ]
 ELSEWHERE = {"upload", "infer_schema", "get_offset", "export_rows", "iterate_rows", "export_frame", "contribute", "close"} | {
-    "wait_job"
+    "export_at_k",
+    "wait_job",
 }
 PAID_OR_MADE = {"create_principal", "create_token", "create_population", "create_dataset", "create_tally", "create_key"} | {
     "ask",
