@@ -65,7 +65,12 @@ def loss(before, after, *, k, intervals=(), sets=(), texts=()):
         ncp[name] = (held / values)[held > 1].sum()
         generalised[name] = ((held - 1) / max(values - 1, 1)).sum()
     for name in texts:
-        ncp[name] = generalised[name] = float((after[name] == "*").sum())
+        values = before[name].dropna().unique()
+        alike = {text: sum(value.startswith(text[:-1]) for value in values) for text in after[name].dropna().unique()}
+        alike |= dict.fromkeys(set(values), 0)  # one text, shown as it is
+        held = after[name].map(alike).astype(float).fillna(0.0)
+        ncp[name] = (held / len(values)).sum()
+        generalised[name] = ((held - 1) / max(len(values) - 1, 1))[held > 0].sum()
     rows = len(before)
     return {
         "rows": rows,

@@ -108,5 +108,6 @@ def bring(
     for group in opened.row_groups(desk, version, list(names)):
         gathering.add(group.columns, rows=group.rows)
     keys = gathering.keys()
-    made = generalized(quasi, keys, partition(keys, k=demand.k, needs=gathering.needs()))
+    parts = partition(keys, k=demand.k, needs=gathering.needs())
+    made = generalized(quasi, keys, parts, texts=gathering.texts)
     return Brought(made, loss(keys, made, k=demand.k))

@@ -14,7 +14,7 @@ from app.deidentification.k_anonymity.mondrian import LEFT_OUT, Keys, Need, part
 from app.table.schema import ColumnType, StoredColumn
 from tests import risk_by_pandas
 
-_TEXTS = ["Ulm", "Bern", "Wien", "=1", ""]
+_TEXTS = ["Ulm", "Bern", "Berlin", "Wien", "=1", "", "10115", "10117", "1011", "x" * 40, "x" * 39 + "y", "é", "e\u0301"]
 _KINDS = {
     "age": ("integer", "int64", st.integers(-3, 6)),
     "far": ("integer", "int64", st.sampled_from([-(2**63), -1, 0, 2**63 - 1])),
@@ -60,7 +60,7 @@ def _exported(quasi, rows, needs, k, *, each=17):
         part = {name: array.slice(first, each) for name, array in arrays.items()}
         gathering.add(part, rows=len(part["ward"]))
     keys = gathering.keys()
-    made = generalized(columns, keys, partition(keys, k=k, needs=gathering.needs()))
+    made = generalized(columns, keys, partition(keys, k=k, needs=gathering.needs()), texts=gathering.texts)
     shape = release.Shape(tuple(columns), (_STORED[-1],))
     kept = pa.array(made.classes != LEFT_OUT)
     shown = {name: array.filter(kept) for name, array in arrays.items()}
@@ -108,7 +108,11 @@ def test_a_row_is_shown_as_what_holds_it(table, k):
         for one in made.shown if part != LEFT_OUT else ():
             value = row[one.column.name]
             assert one.null[part] == (value is None)
-            if value is not None and not isinstance(value, str):
+            if isinstance(value, str):
+                shown = one.texts[part]
+                assert value.startswith(shown[:-1]), "what all begin with"
+                assert one.distinct[part] == 1 or shown.endswith("*")
+            elif value is not None:
                 assert one.low[part] <= value <= one.high[part]
     patterns = pd.DataFrame([[row[name] is None for name in quasi] for row in rows]).value_counts() if rows else []
     if not (np.asarray(patterns) < k).any():

@@ -3,8 +3,9 @@
 For n rows of which n' are shown in J classes of f_j rows, over d quasi-identifiers:
 
 - NCP of a class in a column (Xu et al., "Utility-based anonymization", KDD 2006): for numbers (high - low) / (greatest - smallest
-  of the table); for categories 0 where the set has one value, else values of the set / values in the table; for a text 0, or 1
-  where it is suppressed. A null is no loss. Of the table: the mean over its rows and columns, 1 in each for a row left out.
+  of the table); for categories 0 where the set has one value, else values of the set / values in the table; for texts that differ
+  the values of the table that begin alike / values in the table. A null is no loss. Of the table: the mean over its rows and
+  columns, 1 in each for a row left out.
 - Generalised information loss (Iyengar, KDD 2002): the same, but for categories (values of the set - 1) / (values in all - 1).
 - Discernibility (Bayardo and Agrawal, ICDE 2005): sum of f_j squared, and n for each row left out.
 - Average class size n' / J, and the same over k (C_avg of LeFevre et al. 2006: 1 is the best that k allows).
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.deidentification.k_anonymity.generalized import Generalized, Kind, Shown
+from app.deidentification.k_anonymity.generalized import Generalized, Shown
 from app.deidentification.k_anonymity.mondrian import LEFT_OUT, Keys
 from app.deidentification.risk.report import decimal
 
@@ -83,14 +84,12 @@ def _column(shown: Shown, keys: Keys, place: int, sizes: NDArray[np.int64]) -> t
     known = keys.values[:, place][~keys.nulls[:, place]]
     if not len(known) or not len(sizes):
         return 0.0, 0.0
-    mixed = shown.distinct > 1
-    ncp = generalised = mixed.astype(np.float64)
-    if shown.kind is Kind.INTERVAL:
+    if shown.covered is None:
         ncp = generalised = (shown.high.astype(np.float64) - shown.low) / max(float(known.max()) - float(known.min()), 1.0)
-    elif shown.kind is Kind.SET:
-        values = len(np.unique(known))
-        ncp = np.where(mixed, shown.distinct / values, 0.0)
-        generalised = (shown.distinct - 1) / max(values - 1, 1)
+    else:
+        values, mixed = len(np.unique(known)), shown.distinct > 1
+        ncp = np.where(mixed, shown.covered / values, 0.0)
+        generalised = np.where(mixed, (shown.covered - 1) / max(values - 1, 1), 0.0)
     open_rows = sizes * ~shown.null
     return float((ncp * open_rows).sum()), float((generalised * open_rows).sum())
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from app.deidentification.k_anonymity.generalized import SUPPRESSED, Generalized, Kind, Shown, kind_of
+from app.deidentification.k_anonymity.generalized import Generalized, Kind, Shown, kind_of
 from app.deidentification.k_anonymity.mondrian import LEFT_OUT, Ints
 from app.deidentification.present import show, shown_type
 from app.errors import Fault, Invalid
@@ -106,7 +106,7 @@ def _generalized(one: Shown, classes: Ints, texts: Any) -> list[Any]:
         known = pa.array(one.texts, pa.string()).dictionary_encode()
         return [known.dictionary.take(pa.array(np.asarray(known.indices)[classes], mask=null))]
     mixed = pa.array(one.distinct[classes] > 1)
-    return [pc.if_else(mixed, pa.scalar(SUPPRESSED), show(texts, one.column))]
+    return [pc.if_else(mixed, pa.array(one.texts, pa.string()).take(pa.array(classes)), show(texts, one.column))]
 
 
 def _stored(codes: Ints, null: Any, column: StoredColumn) -> Any:

@@ -53,6 +53,15 @@ def frame(columns: Mapping[str, Any], *, rows: int) -> "pl.DataFrame":
     return pl.DataFrame(series) if series else pl.DataFrame({"": pl.repeat(0, rows, eager=True)})
 
 
+def beginnings(texts: Any, *, most: int) -> "pl.DataFrame":
+    """Return the first `most` characters of each text, and what tells it from others that begin so."""
+    import polars as pl
+
+    first, second = _parts(texts)
+    begun = pc.utf8_slice_codeunits(texts, 0, most)
+    return pl.DataFrame({"begun": pl.from_arrow(begun), "first": pl.from_arrow(first), "second": pl.from_arrow(second)})
+
+
 def width(columns: Sequence[str], held: "pl.DataFrame") -> list[str]:
     """Return the frame's columns that stand for `columns`, in order."""
     return [part for name in columns for part in (name, f"{name}/2") if part in held.columns]
