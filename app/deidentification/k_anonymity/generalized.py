@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from app.deidentification.k_anonymity.mondrian import LEFT_OUT, Ints, Keys
 from app.deidentification.risk.comparable import is_ordered
+from app.table.arrow import pa, pc
 from app.table.schema import ColumnType, StoredColumn
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Shown:
     high: Ints
     distinct: Ints
     null: NDArray[np.bool_]
-    texts: tuple[str, ...] = ()
+    texts: Any = None  # a string array
     covered: Ints | None = None
 
 
@@ -112,10 +113,11 @@ def _shown(column: StoredColumn, keys: Keys, place: int, parts: Ints, begun: "pl
     low, high, distinct = (ends[name].to_numpy().astype(np.int64) for name in ("low", "high", "distinct"))
     shown = Shown(column, kind, low, high, distinct, ends["null"].to_numpy())
     if kind is Kind.SET:
-        return replace(shown, texts=_sets(held, column), covered=distinct)
-    if kind is Kind.TEXT and begun is not None:
+        return replace(shown, texts=pa.array(_sets(held, column), pa.string()), covered=distinct)
+    if kind is Kind.TEXT:
+        begun = pl.Series([], dtype=pl.String) if begun is None else begun  # a table without rows
         texts = _prefixes(begun, low, high)
-        return replace(shown, texts=texts, covered=_covered(begun, texts))
+        return replace(shown, texts=pa.array(texts, pa.string()), covered=_covered(begun, texts))
     return shown
 
 
@@ -155,9 +157,9 @@ def _numbers(shown: Sequence[Shown]) -> Ints:
         series[f"{place} null"] = one.null
         series[f"{place} low"] = np.where(hidden, 0, one.low)
         series[f"{place} high"] = np.where(hidden, 0, one.high)
-        if one.texts:
-            told = hidden | (one.kind is Kind.SET)
-            series[f"{place} text"] = pl.Series(one.texts, dtype=pl.String).zip_with(pl.Series(told), pl.Series([None]))
+        if one.texts is not None:
+            told = pa.array(hidden | (one.kind is Kind.SET))
+            series[f"{place} text"] = pl.from_arrow(pc.if_else(told, one.texts, None))
     held = pl.DataFrame(series)
     if not held.height:
         return np.zeros(0, np.int64)
@@ -167,7 +169,7 @@ def _numbers(shown: Sequence[Shown]) -> Ints:
 
 
 def _taken(shown: Shown, places: Ints) -> Shown:
-    texts = tuple(shown.texts[place] for place in places) if shown.texts else ()
+    texts = None if shown.texts is None else shown.texts.take(pa.array(places))
     covered = None if shown.covered is None else shown.covered[places]
     return replace(
         shown,

@@ -68,6 +68,7 @@ class _Level:
 def partition(keys: Keys, *, k: int, needs: Sequence[Need] = ()) -> Ints:
     """Return the class of each row, counted from 0, or `LEFT_OUT`."""
     classes = np.full(len(keys.values), LEFT_OUT, np.int64)
+    needs = [need for need in needs if not _follows(need, k)]
     level = _by_nulls(keys.nulls)
     level = level.chosen(_allowed(level, k, needs))
     spans = _spans(keys)
@@ -98,6 +99,11 @@ def _spans(keys: Keys) -> NDArray[np.float64]:
         if len(known) and known.max() > known.min():
             spans[column] = float(known.max()) - float(known.min())
     return spans
+
+
+def _follows(need: Need, k: int) -> bool:
+    """Tell whether every k rows have the codes: where each code stands in one row, as where each person has one."""
+    return need.minimum <= k and len(np.unique(need.codes)) == len(need.codes)
 
 
 def _allowed(level: _Level, k: int, needs: Sequence[Need]) -> Flags:

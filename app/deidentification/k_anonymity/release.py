@@ -103,10 +103,9 @@ def _generalized(one: Shown, classes: Ints, texts: Any) -> list[Any]:
     if one.kind is Kind.INTERVAL:
         return [show(_stored(end[classes], null, one.column), one.column) for end in (one.low, one.high)]
     if one.kind is Kind.SET:
-        known = pa.array(one.texts, pa.string()).dictionary_encode()
-        return [known.dictionary.take(pa.array(np.asarray(known.indices)[classes], mask=null))]
+        return [one.texts.take(pa.array(classes, mask=null))]
     mixed = pa.array(one.distinct[classes] > 1)
-    return [pc.if_else(mixed, pa.array(one.texts, pa.string()).take(pa.array(classes)), show(texts, one.column))]
+    return [pc.if_else(mixed, one.texts.take(pa.array(classes)), show(texts, one.column))]
 
 
 def _stored(codes: Ints, null: Any, column: StoredColumn) -> Any:

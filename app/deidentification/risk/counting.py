@@ -2,8 +2,8 @@
 
 Invariants
 - Counts are exact: rows are grouped by the values themselves (or, for texts, by 128 bits of a keyed hash of them).
-- Memory holds what was counted, never the rows: at most `MOST_COMBINATIONS` combinations of a class with a value of one other
-  column, at some 40 + 16 x columns bytes each; more is `TooLarge`. Whoever asks can generalise, or name fewer columns.
+- Memory holds what was counted, never the rows: classes, and combinations of a class with a value of one other column, at most
+  `MOST_COMBINATIONS` in all, at 8 + 8 to 16 bytes a column each; more is `TooLarge`. Whoever asks can name fewer columns.
 - The order of row groups changes nothing.
 """
 
@@ -43,8 +43,9 @@ class Counting:
     def __init__(self, keys: Sequence[str], others: Sequence[str], *, most: int = MOST_COMBINATIONS) -> None:
         """Count rows that agree in `keys`, and in each of `others` besides."""
         self._keys, self._others = tuple(keys), tuple(others)
-        self._classes = _Pile(most)
-        self._pairs = {name: _Pile(most) for name in self._others}
+        self._most = most
+        self._classes = _Pile()
+        self._pairs = {name: _Pile() for name in self._others}
 
     def add(self, columns: Mapping[str, Any], *, rows: int) -> None:
         """Count the rows of one row group: stored arrays by name."""
@@ -53,6 +54,17 @@ class Counting:
         self._classes.add(held, keys or held.columns[:1])
         for name, pile in self._pairs.items():
             pile.add(held, list(dict.fromkeys([*keys, *comparable.width([name], held)])))
+        self._stay_within()
+
+    def _stay_within(self) -> None:
+        piles = [self._classes, *self._pairs.values()]
+        if sum(pile.held for pile in piles) > self._most:
+            for pile in piles:
+                pile.whole()
+        if sum(pile.held for pile in piles) > self._most:
+            raise TooLarge(
+                f"There are more than {self._most:,} different combinations to count; name fewer columns, or coarser ones."
+            )
 
     def sizes(self) -> NDArray[np.int64]:
         """Return how many rows each class has; class numbers are the places."""
@@ -75,8 +87,13 @@ class Counting:
 class _Pile:
     """Counts that are added up when enough wait."""
 
-    def __init__(self, most: int) -> None:
-        self._most, self._parts, self._waiting, self._known = most, list[Any](), 0, 0
+    def __init__(self) -> None:
+        self._parts, self._waiting, self._known = list[Any](), 0, 0
+
+    @property
+    def held(self) -> int:
+        """Return how many counts are in memory."""
+        return self._known + self._waiting
 
     def add(self, held: "pl.DataFrame", columns: list[str]) -> None:
         import polars as pl
@@ -98,9 +115,5 @@ class _Pile:
             columns = [name for name in together.columns if name != _ROWS]
             self._parts = [together.group_by(columns).agg(pl.col(_ROWS).sum())]
             self._known, self._waiting = self._parts[0].height, 0
-        if self._known > self._most:
-            raise TooLarge(
-                f"There are more than {self._most:,} different combinations to count; name fewer columns, or coarser ones."
-            )
         whole: pl.DataFrame = self._parts[0]
         return whole
