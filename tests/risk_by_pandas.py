@@ -46,7 +46,7 @@ def diversity(table, quasi, column, *, ordered):
         entropy.append(float(-(share[share > 0] * np.log(share[share > 0])).sum()))
         gap = share - whole
         closeness.append(np.abs(np.cumsum(gap))[:-1].sum() / (most - 1) if ordered and most > 1 else np.abs(gap).sum() / 2)
-    return {"distinct_l": min(distinct), "entropy_l": math.exp(min(entropy)), "t": max(closeness)}
+    return {"distinct_l": min(distinct), "entropy_l": math.exp(min(entropy)), "t": max(closeness), "each_t": sorted(closeness)}
 
 
 def loss(before, after, *, k, intervals=(), sets=(), texts=()):
@@ -57,19 +57,20 @@ def loss(before, after, *, k, intervals=(), sets=(), texts=()):
     ncp, generalised = {}, {}
     for name in intervals:
         reach = float(before[name].max()) - float(before[name].min())
+        reach = 0.0 if math.isnan(reach) else reach
         each = (after[f"{name}_high"].astype(float) - after[f"{name}_low"].astype(float)).fillna(0.0) / (reach or 1.0)
         ncp[name] = generalised[name] = each.sum()
     for name in sets:
         values = before[name].nunique()
         held = after[name].map(lambda text: 1 if pd.isna(text) else len(json.loads(text))).astype(float)
-        ncp[name] = (held / values)[held > 1].sum()
+        ncp[name] = (held / max(values, 1))[held > 1].sum()
         generalised[name] = ((held - 1) / max(values - 1, 1)).sum()
     for name in texts:
         values = before[name].dropna().unique()
         alike = {text: sum(value.startswith(text[:-1]) for value in values) for text in after[name].dropna().unique()}
         alike |= dict.fromkeys(set(values), 0)  # one text, shown as it is
         held = after[name].map(alike).astype(float).fillna(0.0)
-        ncp[name] = (held / len(values)).sum()
+        ncp[name] = (held / max(len(values), 1)).sum()
         generalised[name] = ((held - 1) / max(len(values) - 1, 1))[held > 0].sum()
     rows = len(before)
     return {

@@ -9,7 +9,7 @@ import pytest
 
 from app.deidentification.risk import counting
 from app.deidentification.risk.counting import Counting
-from app.deidentification.risk.diversity import _ordered, diversity
+from app.deidentification.risk.diversity import _equal, _ordered, diversity
 from app.deidentification.risk.report import report
 from app.errors import TooLarge
 from tests import risk_by_pandas
@@ -73,6 +73,8 @@ def test_diversity_and_closeness_are_those_of_the_definitions(column, ordered, n
     assert told.distinct_l == expected["distinct_l"]
     assert told.entropy_l == pytest.approx(expected["entropy_l"], rel=1e-9)
     assert told.t == pytest.approx(expected["t"], rel=1e-9)
+    distances = (_ordered if ordered else _equal)(made.pairs(column), made.sizes())
+    assert sorted(distances) == pytest.approx(expected["each_t"], abs=1e-12), "not the worst class alone"
 
 
 def test_the_ordered_distance_is_that_of_the_papers_example():
