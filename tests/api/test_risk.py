@@ -9,7 +9,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from tacit.cli.main import app
 from tacit.problems import Problem
 from tests import risk_by_pandas
 
@@ -370,3 +372,107 @@ def furnished(sqlite_template, tmp_path_factory):
     shutil.copy(sqlite_template, folder / "tacit.db")
     with running(f"sqlite:///{folder / 'tacit.db'}", folder) as world:
         yield world, world.filled()[1]
+
+
+ALL_KINDS = [
+    {"name": "at", "type": "datetime"},
+    {"name": "born", "type": "date"},
+    {"name": "month", "type": "date"},
+    {"name": "fine", "type": "decimal", "step": "0.00000001"},
+    {"name": "coarse", "type": "decimal", "step": "0.5", "lower": "0", "upper": "1000"},
+    {"name": "well", "type": "boolean"},
+    {"name": "zip", "type": "text"},
+    {"name": "phone", "type": "text"},
+    {"name": "notes", "type": "text"},
+    {"name": "secret", "type": "text"},
+    {"name": "raw", "type": "binary"},
+    {"name": "other", "type": "binary"},
+    {"name": "free", "type": "text"},
+]
+ALL_POLICY = {column["name"]: KEEP for column in ALL_KINDS} | {
+    "month": {"technique": "generalize", "to": "month", "lower": "1900-01", "upper": "2030-12"},
+    "coarse": {"technique": "generalize", "width": "10"},
+    "zip": {"technique": "generalize", "prefix": 3},
+    "phone": {"technique": "mask", "keep_last": 1},
+    "secret": {"technique": "encrypt", "key": "notes"},
+}
+
+
+def _of_all_kinds(world):
+    world.owner.create_key("notes", kind="encryption")
+    rows = [
+        {
+            "at": f"2026-01-{1 + n % 28:02}T{n % 24:02}:00:00Z",
+            "born": f"{1930 + n % 70}-05-17",
+            "month": f"19{10 + n % 80}-03-09",
+            "fine": f"{n % 13}.0000000{n % 10}",
+            "coarse": f"{n % 300}.5",
+            "well": n % 3 == 0,
+            "zip": f"{10 + n % 5}{n % 10}99",
+            "phone": f"+4316329609{n % 8}",
+            "notes": f"=note {n}",
+            "secret": f"canary {n}",
+            "raw": "AAEC",
+            "other": "AAEC",
+            "free": f"free {n}",
+        }
+        for n in range(240)
+    ]
+    dataset = world.dataset(world.population(unit="row"), schema=ALL_KINDS, policy=ALL_POLICY, privacy_unit=None)
+    body = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    assert world.partner.upload(dataset, body, media_type="application/x-ndjson")["rows"] == 240
+    return dataset
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "arrow"])
+def test_columns_of_every_kind_at_k_in_every_format(small_world, form):
+    dataset = _of_all_kinds(small_world)
+    intervals, others = ["at", "born", "month", "fine", "coarse"], ["well", "zip", "phone"]
+    sink = io.BytesIO()
+    wanted = {"k": 5, "quasi_identifiers": [*intervals, *others], "sensitive": ["notes", "raw"]}
+    small_world.owner.export_at_k(dataset, sink, purpose="x", format=form, **wanted)
+    exported = _read(sink.getvalue(), form)
+    names = _columns(intervals, others)
+    assert list(exported) == [*names, "notes", "raw"], "what is encrypted, and texts and bytes that nobody named, are left out"
+    assert exported.astype(dict.fromkeys(names, str)).groupby(names).size().min() >= 5
+    for name in intervals:
+        low, high = (exported[f"{name}_{end}"] for end in ("low", "high"))
+        if name in {"fine", "coarse"}:
+            low, high = low.astype(float), high.astype(float)
+        assert (low.reset_index(drop=True) <= high.reset_index(drop=True)).all()
+    assert set().union(*map(json.loads, exported["well"].astype(str))) == {True, False}
+    assert all(str(text).endswith("*") or len(str(text)) == 3 for text in exported["zip"])
+    begins = "'=note " if form == "csv" else "=note "
+    assert exported["notes"].str.startswith(begins).all(), "a text that a spreadsheet would run is made harmless (I13)"
+    assert b"canary" not in sink.getvalue()
+
+
+@pytest.mark.parametrize(("column", "rule"), [("secret", "not-comparable"), ("other", None), ("free", None), ("zip", None)])
+def test_a_report_counts_texts_and_bytes_by_equality_and_nothing_that_is_encrypted(small_world, column, rule):
+    dataset = _of_all_kinds(small_world)
+    for quasi, sensitive in (([column], []), (["well"], [column])):
+        if rule is None:
+            told = small_world.owner.risk_report(dataset, quasi, purpose="x", sensitive=sensitive)
+            values = {"other": 1, "free": 240, "zip": 10}[column]
+            assert (told["classes"] if not sensitive else told["sensitive"][0]["values"]) == values
+        else:
+            with pytest.raises(Problem) as refused:
+                small_world.owner.risk_report(dataset, quasi, purpose="x", sensitive=sensitive)
+            assert refused.value.errors[0]["rule"] == rule
+
+
+def test_at_the_terminal_against_a_real_service(small_world, monkeypatch, tmp_path):
+    _, table = _diabetes_dataset(small_world)
+    for name, value in (("TACIT_URL", small_world.url), ("TACIT_TOKEN", small_world.tokens["owner"]), ("COLUMNS", "160")):
+        monkeypatch.setenv(name, value)
+    words = ["visits", "--purpose", "check", "-q", "age,sex,bmi"]
+    told = CliRunner().invoke(app, ["risk", *words, "-s", "target", "--k", "5"])
+    assert told.exit_code == 0, told.output
+    assert "442 in" in told.stdout
+    assert "NCP" in told.stdout
+    target = tmp_path / "rows.arrow"
+    wrote = CliRunner().invoke(app, ["export", *words, "--to", str(target), "--k", "5"])
+    assert wrote.exit_code == 0, wrote.output
+    exported = _read(target.read_bytes(), "arrow")
+    assert exported.groupby(_columns(["age", "bmi"], ["sex"])).size().min() >= 5
+    assert len(exported) == len(table)
