@@ -4,10 +4,12 @@ Invariants
 - Quasi-identifiers and sensitive columns are stored columns, each named once, none encrypted or sealed.
 - In a population of persons k counts people: a class has rows of at least k of them (soundness R2), and so at least k rows.
 - What the partition must hold at once is bounded before anything is opened; beyond it is `TooLarge`, and says what to do.
+- One table at a time is counted or divided in a process, so that memory is bounded whoever asks; others wait a little, then 503.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from app.deidentification.k_anonymity.gathering import MOST_CELLS, Gathering
@@ -15,13 +17,14 @@ from app.deidentification.k_anonymity.generalized import Generalized, generalize
 from app.deidentification.k_anonymity.loss import Loss, loss
 from app.deidentification.k_anonymity.mondrian import partition
 from app.deidentification.risk.comparable import is_comparable
-from app.errors import Fault, Invalid, TooLarge
+from app.errors import Fault, Invalid, TooLarge, Unavailable
 from app.operations import opened
 from app.operations.desk import Desk
 from app.store import tables
 from app.table.schema import StoredColumn
 
 MOST_QUASI, MOST_SENSITIVE, MOST_K = 16, 8, 1_000_000
+WAIT_SECONDS, _RETRY_SECONDS = 5.0, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,17 @@ class Brought:
 
     made: Generalized
     loss: Loss
+
+
+@contextmanager
+def one_at_a_time(desk: Desk) -> Iterator[None]:
+    """Hold the place of whoever counts a whole table."""
+    if not desk.large.acquire(timeout=WAIT_SECONDS):
+        raise Unavailable("Another table is being counted; nothing was written or opened.", retry_after=_RETRY_SECONDS)
+    try:
+        yield
+    finally:
+        desk.large.release()
 
 
 def chosen(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
-from threading import Event
+from threading import BoundedSemaphore, Event
 
 from app.clock import Clock
 from app.crypto.keyring import Keyring
@@ -62,6 +62,7 @@ class Desk:
     parsers: Parsers = field(default_factory=Parsers)  # reads what was sent, in processes apart
     sender: Sender = field(default_factory=lambda: Sender(reach=Reach.PUBLIC))
     checkpoints: CheckpointFile | None = None  # where checkpoints of the audit log go outside the database
+    large: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(1))  # whoever counts a whole table: one at a time
     outbox: Event = field(default_factory=Event)  # set when an event was committed here: whoever delivers looks at once
 
 

@@ -38,6 +38,22 @@ def export_at_k(
 ) -> tuple[Export, Loss]:
     """Write the release into the ledger, bring the rows to k, and return their stream with what was lost."""
     access.require_role(caller, OWNER, SERVICE)
+    with anonymity.one_at_a_time(desk):
+        version, shape, brought = _brought(desk, caller, dataset_id, purpose, demand, quasi_identifiers, sensitive)
+    stream = writer.write(_batches(desk, version, shape, brought.made), shape.schema, form)
+    return Export(FORMATS[form], stream), brought.loss
+
+
+def _brought(
+    desk: Desk,
+    caller: Caller,
+    dataset_id: str,
+    purpose: str,
+    demand: Demand,
+    quasi_identifiers: Sequence[str],
+    sensitive: Sequence[str],
+) -> tuple[opened.Version, release.Shape, anonymity.Brought]:
+    """Write the release into the ledger, then open the rows and bring them to k."""
     with desk.database.write() as tx:
         row = access.dataset(desk, tx, caller, dataset_id, access.EXPORT)
         schema, policy = definition(row)
@@ -64,9 +80,7 @@ def export_at_k(
             quasi_identifiers=",".join(quasi_identifiers),
             sensitive=",".join(sensitive),
         )
-    brought = anonymity.bring(desk, version, quasi, told, demand)
-    stream = writer.write(_batches(desk, version, shape, brought.made), shape.schema, form)
-    return Export(FORMATS[form], stream), brought.loss
+    return version, shape, anonymity.bring(desk, version, quasi, told, demand)
 
 
 def _batches(desk: Desk, version: opened.Version, shape: release.Shape, made: Generalized) -> Iterator[Any]:

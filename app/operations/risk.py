@@ -76,6 +76,11 @@ class _Scale:
 def risk_report(desk: Desk, caller: Caller, dataset_id: str, asked: Asked) -> dict[str, Any]:
     """Write the release into the ledger, count, and return the figures."""
     access.require_role(caller, OWNER)
+    with anonymity.one_at_a_time(desk):
+        return _report(desk, caller, dataset_id, asked)
+
+
+def _report(desk: Desk, caller: Caller, dataset_id: str, asked: Asked) -> dict[str, Any]:
     with desk.database.write() as tx:
         row = access.dataset(desk, tx, caller, dataset_id)
         schema, policy = definition(row)

@@ -11,12 +11,19 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from app.errors import Unavailable
+from app.operations import anonymity
+from app.operations.anonymity import Demand
+from app.operations.export_at_k import export_at_k
+from app.operations.risk import Asked, risk_report
 from tacit.cli.main import app
 from tacit.problems import Problem
 from tests import risk_by_pandas
+from tests.world import World
 
 DATA = Path(__file__).parents[2] / "../shared/data"
 KEEP = {"technique": "keep"}
+FORMS = ("csv", "jsonl", "parquet", "arrow")
 SETS, INTERVALS = ["sex"], ["age", "bmi", "bp"]
 
 
@@ -81,24 +88,23 @@ def test_the_report_on_the_diabetes_table_is_what_pandas_finds(small_world):
         assert one["distance"] == "ordered"
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "arrow"])
-def test_the_diabetes_table_at_k_5_in_every_format(small_world, form, capsys):
+def test_the_diabetes_table_at_k_5_in_every_format(small_world, capsys):
     dataset, table = _diabetes_dataset(small_world)
-    sink = io.BytesIO()
-    lost = small_world.owner.export_at_k(dataset, sink, purpose="check", k=5, quasi_identifiers=[*INTERVALS, *SETS], format=form)
-    exported = _read(sink.getvalue(), form)
     names = _columns(INTERVALS, SETS)
-    assert list(exported) == [*names, "target"]
-    assert exported.groupby(names).size().min() >= 5
-    assert sorted(exported["target"]) == sorted(table["target"]), "nobody was left out, nothing was made up"
-    expected = risk_by_pandas.loss(table, exported, k=5, intervals=INTERVALS, sets=SETS)
-    risk_by_pandas.same(lost, expected)
+    for form in FORMS:
+        sink = io.BytesIO()
+        wanted = {"k": 5, "quasi_identifiers": [*INTERVALS, *SETS], "format": form}
+        lost = small_world.owner.export_at_k(dataset, sink, purpose="check", **wanted)
+        exported = _read(sink.getvalue(), form)
+        assert list(exported) == [*names, "target"]
+        assert exported.groupby(names).size().min() >= 5
+        assert sorted(exported["target"]) == sorted(table["target"]), "nobody was left out, nothing was made up"
+        risk_by_pandas.same(lost, risk_by_pandas.loss(table, exported, k=5, intervals=INTERVALS, sets=SETS))
     at_k = small_world.owner.risk_report(dataset, [*INTERVALS, *SETS], purpose="check", sensitive=["target"], at_k={"k": 5})
     assert (at_k["k"], at_k["classes"], at_k["information_loss"]) == (lost["smallest_class"], lost["classes"], lost)
     _same_diversity(at_k["sensitive"][0], exported, names)
-    if form == "csv":
-        with capsys.disabled():
-            print(f"\ndiabetes at k = 5: {json.dumps(lost)}")
+    with capsys.disabled():
+        print(f"\ndiabetes at k = 5: {json.dumps(lost)}")
 
 
 def _patients(world):
@@ -352,6 +358,26 @@ def test_what_memory_does_not_hold_is_refused_before_or_while_it_is_counted(smal
     assert (refused.value.status, refused.value.code) == (413, "too-large")
 
 
+def test_one_table_at_a_time_is_counted_and_who_has_to_wait_left_no_entry(new_database, tmp_path, monkeypatch):
+    """Memory is bounded whoever asks: where another is counted, 503 with Retry-After before the ledger is touched."""
+    monkeypatch.setattr("app.operations.anonymity.WAIT_SECONDS", 0.05)
+    world = World(new_database("sqlite"), tmp_path)
+    population, dataset = world.filled()
+    caller, asked = world.caller("owner"), Asked(("hours",), "x")
+    wanted = {"purpose": "x", "form": "csv", "demand": Demand(k=5, l=None), "quasi_identifiers": ["hours"], "sensitive": []}
+    with anonymity.one_at_a_time(world.desk):
+        with pytest.raises(Unavailable) as refused:
+            risk_report(world.desk, caller, dataset, asked)
+        assert refused.value.retry_after
+        with pytest.raises(Unavailable):
+            export_at_k(world.desk, caller, dataset, **wanted)
+    assert world.owner.budget(population)["unprotected_releases"] == 0
+    made, _ = export_at_k(world.desk, caller, dataset, **wanted)
+    assert risk_report(world.desk, caller, dataset, asked)["rows"] == 200, "a reply that is still streaming keeps nobody waiting"
+    assert b"".join(made.chunks).count(b"\n") == 201
+    world.close()
+
+
 def test_names_that_an_interval_would_bear_are_refused_where_they_are_taken(small_world):
     schema = [{"name": "age", "type": "integer"}, {"name": "age_low", "type": "integer"}]
     policy = {"age": KEEP, "age_low": KEEP}
@@ -424,41 +450,39 @@ def _of_all_kinds(world):
     return dataset
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "arrow"])
-def test_columns_of_every_kind_at_k_in_every_format(small_world, form):
+def test_columns_of_every_kind_at_k_in_every_format(small_world):
     dataset = _of_all_kinds(small_world)
     intervals, others = ["at", "born", "month", "fine", "coarse"], ["well", "zip", "phone"]
-    sink = io.BytesIO()
-    wanted = {"k": 5, "quasi_identifiers": [*intervals, *others], "sensitive": ["notes", "raw"]}
-    small_world.owner.export_at_k(dataset, sink, purpose="x", format=form, **wanted)
-    exported = _read(sink.getvalue(), form)
     names = _columns(intervals, others)
-    assert list(exported) == [*names, "notes", "raw"], "what is encrypted, and texts and bytes that nobody named, are left out"
-    assert exported.astype(dict.fromkeys(names, str)).groupby(names).size().min() >= 5
-    for name in intervals:
-        low, high = (exported[f"{name}_{end}"] for end in ("low", "high"))
-        if name in {"fine", "coarse"}:
-            low, high = low.astype(float), high.astype(float)
-        assert (low.reset_index(drop=True) <= high.reset_index(drop=True)).all()
-    assert set().union(*map(json.loads, exported["well"].astype(str))) == {True, False}
-    assert all(str(text).endswith("*") or len(str(text)) == 3 for text in exported["zip"])
-    begins = "'=note " if form == "csv" else "=note "
-    assert exported["notes"].str.startswith(begins).all(), "a text that a spreadsheet would run is made harmless (I13)"
-    assert b"canary" not in sink.getvalue()
+    wanted = {"k": 5, "quasi_identifiers": [*intervals, *others], "sensitive": ["notes", "raw"]}
+    for form in FORMS:
+        sink = io.BytesIO()
+        small_world.owner.export_at_k(dataset, sink, purpose="x", format=form, **wanted)
+        exported = _read(sink.getvalue(), form)
+        assert list(exported) == [*names, "notes", "raw"], "what is encrypted, texts and bytes that nobody named are left out"
+        assert exported.astype(dict.fromkeys(names, str)).groupby(names).size().min() >= 5
+        for name in intervals:
+            low, high = (exported[f"{name}_{end}"] for end in ("low", "high"))
+            if name in {"fine", "coarse"}:
+                low, high = low.astype(float), high.astype(float)
+            assert (low <= high).all()
+        assert set().union(*map(json.loads, exported["well"].astype(str))) == {True, False}
+        assert all(str(text).endswith("*") or len(str(text)) == 3 for text in exported["zip"])
+        begins = "'=note " if form == "csv" else "=note "
+        assert exported["notes"].str.startswith(begins).all(), "a text that a spreadsheet would run is made harmless (I13)"
+        assert b"canary" not in sink.getvalue()
 
 
-@pytest.mark.parametrize(("column", "rule"), [("secret", "not-comparable"), ("other", None), ("free", None), ("zip", None)])
-def test_a_report_counts_texts_and_bytes_by_equality_and_nothing_that_is_encrypted(small_world, column, rule):
+def test_a_report_counts_texts_and_bytes_by_equality_and_nothing_that_is_encrypted(small_world):
     dataset = _of_all_kinds(small_world)
-    for quasi, sensitive in (([column], []), (["well"], [column])):
-        if rule is None:
-            told = small_world.owner.risk_report(dataset, quasi, purpose="x", sensitive=sensitive)
-            values = {"other": 1, "free": 240, "zip": 10}[column]
-            assert (told["classes"] if not sensitive else told["sensitive"][0]["values"]) == values
-        else:
-            with pytest.raises(Problem) as refused:
-                small_world.owner.risk_report(dataset, quasi, purpose="x", sensitive=sensitive)
-            assert refused.value.errors[0]["rule"] == rule
+    for column, values in (("other", 1), ("free", 240), ("zip", 10)):
+        assert small_world.owner.risk_report(dataset, [column], purpose="x")["classes"] == values
+        told = small_world.owner.risk_report(dataset, ["well"], purpose="x", sensitive=[column])
+        assert told["sensitive"][0]["values"] == values
+    for quasi, sensitive in ((["secret"], []), (["well"], ["secret"])):
+        with pytest.raises(Problem) as refused:
+            small_world.owner.risk_report(dataset, quasi, purpose="x", sensitive=sensitive)
+        assert refused.value.errors[0]["rule"] == "not-comparable"
 
 
 def test_at_the_terminal_against_a_real_service(small_world, monkeypatch, tmp_path):

@@ -1,7 +1,7 @@
 """The quasi-identifiers of a whole table, gathered row group by row group for the partition.
 
 Invariants
-- Memory: 9 bytes for each row and quasi-identifier, and 8 for each row and need; `MOST_CELLS` bounds their number.
+- Memory: at the peak of a partition some 100 bytes for each row and quasi-identifier or need; `MOST_CELLS` bounds their number.
 - Of each different text its first characters are kept and 128 bits of a keyed hash: enough to sort them, and to know equal ones.
 """
 
@@ -15,7 +15,7 @@ from app.deidentification.k_anonymity.mondrian import Ints, Keys, Need
 from app.deidentification.risk import comparable
 from app.table.schema import StoredColumn
 
-MOST_CELLS = 20_000_000  # rows x columns that a partition holds at once
+MOST_CELLS = 10_000_000  # rows x columns that a partition holds at once
 
 
 class Gathering:
