@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.deidentification.k_anonymity.mondrian import LEFT_OUT, Ints, Keys
-from app.deidentification.risk.comparable import is_ordered
+from app.deidentification.risk.comparable import READABLE, is_ordered
 from app.table.arrow import pa, pc
 from app.table.schema import ColumnType, StoredColumn
 
@@ -39,7 +39,7 @@ SUPPRESSED = "*"
 PREFIX = 32
 _CLASS, _CODE = "class", "code"
 _LAST = "\U0010ffff"  # no text that is kept sorts behind it
-_ONE_TEXT = frozenset({"keep", "generalize", "mask", "redact_text"})
+_SHOWN = READABLE | {"mask"}
 
 
 class Kind(StrEnum):
@@ -54,9 +54,9 @@ def kind_of(column: StoredColumn) -> Kind | None:
     """Return how the column is generalised; None where it can't be, as a pseudonym."""
     if is_ordered(column):
         return Kind.INTERVAL
-    if column.technique in _ONE_TEXT and column.arrow_type in {"int16", "bool"}:
+    if column.technique in _SHOWN and column.arrow_type in {"int16", "bool"}:
         return Kind.SET
-    return Kind.TEXT if column.technique in _ONE_TEXT and column.arrow_type == "string" else None
+    return Kind.TEXT if column.technique in _SHOWN and column.arrow_type == "string" else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import numpy as np
 from app.deidentification.k_anonymity.generalized import Generalized, Kind, Shown, kind_of
 from app.deidentification.k_anonymity.mondrian import LEFT_OUT, Ints
 from app.deidentification.present import show, shown_type
+from app.deidentification.risk.comparable import READABLE
 from app.errors import Fault, Invalid
 from app.table.arrow import data_type, pa, pc
 from app.table.schema import ColumnType, StoredColumn
@@ -23,7 +24,6 @@ from app.table.writer import NUMBER
 
 ROWS_AT_ONCE = 262_144
 _CLASS = "#class"  # no column of a schema bears such a name
-_OPEN = frozenset({"keep", "generalize", "shift_dates", "randomize", "redact_text"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Shape:
 
 def may_leave(column: StoredColumn, sensitive: Sequence[str]) -> bool:
     """Tell whether a column may stand in an export at k as it is."""
-    if column.technique not in _OPEN:
+    if column.technique not in READABLE:
         return False
     return column.type not in {ColumnType.TEXT, ColumnType.BINARY} or column.name in sensitive
 

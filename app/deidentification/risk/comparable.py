@@ -26,7 +26,9 @@ from app.table.schema import ColumnType, StoredColumn
 if TYPE_CHECKING:
     import polars as pl
 
-_COMPARABLE = frozenset({"keep", "generalize", "mask", "pseudonymize", "tokenize", "shift_dates", "randomize", "redact_text"})
+# Techniques after which a value can be read as what it is; `suppress` is said of a stored column where single cells are left out.
+READABLE = frozenset({"keep", "generalize", "suppress", "shift_dates", "randomize", "redact_text"})
+_COMPARABLE = READABLE | {"mask", "pseudonymize", "tokenize"}
 _ORDERED = frozenset({ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.DATE, ColumnType.DATETIME})
 _ORDERED_ARROW = frozenset({"int64", "date32[day]", "timestamp[us, tz=UTC]"})
 _KEY = b"00" * 32  # hides nothing: it makes every text as short as a pseudonym
