@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 
-from app.crypto import aead, contexts, identifiers, named, padding, prf, signing, wrapping
+from app.crypto import aead, contexts, identifiers, named, padding, prf, signing, siv, wrapping
 from app.crypto.aead import DataKey
 from app.crypto.keyring import Keyring
 from app.crypto.tokens import Token
@@ -96,6 +96,20 @@ def test_named_key_values_open_as_ever(case: dict[str, Any]) -> None:
     opener = named.Opener(key_of, organisation=case["organisation"], name=case["name"])
     assert opener.open(_hex(case["header"]), _hex(case["cell"]), _hex(case["associated_data"])).hex() == case["plaintext"]
     assert opener.open_text(case["text"], _hex(case["associated_data"])).hex() == case["plaintext"]
+
+
+@pytest.mark.parametrize("case", cases("siv"))
+def test_tokens_of_texts_are_and_open_as_ever(case: dict[str, Any]) -> None:
+    domain = siv.PLAIN if case["kind"] is None else siv.identifier_domain(case["population"], case["kind"])
+    place = {"organisation": case["organisation"], "name": case["name"], "domain": domain}
+    key, version = _hex(case["key"]), case["version"]
+    assert domain.hex() == case["domain"]
+    tokenizer = siv.Tokenizer(key, **place, version=version)
+    assert (tokenizer.token(case["value"]).hex(), tokenizer.text(case["value"])) == (case["token"], case["text"])
+    assert siv.Detokenizer({version: key}.get, **place).open_text(case["text"]) == case["value"]
+    context = aead.context("tacit/siv/1", case["organisation"], case["name"], version, domain)
+    padded = AESSIV(aead.hkdf(key, salt=b"", info=context, length=64)).decrypt(_hex(case["token"])[4:], [context])
+    assert padded == (case["value"].encode() + b"\x80").ljust(len(padded), b"\0")
 
 
 @pytest.mark.parametrize("case", cases("recipients"))

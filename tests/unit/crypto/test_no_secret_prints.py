@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.crypto import named
+from app.crypto import named, siv
 from app.crypto.aead import DataKey, derive
 from app.crypto.keyring import Keyring
 from app.crypto.signing import Signer
@@ -27,6 +27,8 @@ def secrets() -> Iterator[tuple[object, list[bytes]]]:
     yield Token("0" * 16, SECRET), [SECRET, Token("0" * 16, SECRET).reveal().encode()]
     yield named.BatchSealer(SECRET, organisation="o", name="n", version=1), [SECRET]
     yield named.Opener(lambda _: SECRET, organisation="o", name="n"), [SECRET]
+    yield siv.Tokenizer(SECRET, organisation="o", name="n", version=1), [SECRET]
+    yield siv.Detokenizer(lambda _: SECRET, organisation="o", name="n"), [SECRET]
     for kem, private in ((sealing.Kem.X25519, SECRET), (sealing.Kem.MLKEM768_X25519, SECRET * 3)):
         key = sealing.RecipientPrivateKey(kem, private)
         yield key, [private, SECRET]
