@@ -17,11 +17,11 @@ _VALUE = MIB
 
 
 class NewKey(Body):
-    """A key for encryption, made here; or a recipient, whose public key is brought."""
+    """A key for encryption or for tokens, made here; or a recipient, whose public key is brought."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "clinic-notes", "kind": "encryption"}]})
     name: str = Field(pattern=NAME)
-    kind: Literal["encryption", "recipient"] = "encryption"
+    kind: Literal["encryption", "tokenization", "recipient"] = "encryption"
     public_key: dict[str, Any] | None = None
 
 
@@ -78,7 +78,7 @@ class Ciphertexts(Body):
 @router.post("", status_code=201)
 @terms(raises=(NameTaken,))
 def create_key(desk: DeskHere, caller: CallerHere, claim: ClaimHere, body: NewKey) -> dict[str, Any]:
-    """Make a key for encryption, or register a recipient's public key."""
+    """Make a key for encryption or for tokens, or register a recipient's public key."""
     return named_keys.create_key(desk, caller, name=body.name, kind=body.kind, public_key=body.public_key, claim=claim)
 
 

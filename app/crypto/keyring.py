@@ -83,6 +83,10 @@ class Keyring:
         self._hold_purpose((organisation, purpose, scope), version, key)
         return wrapped
 
+    def wrap_new_purpose_key(self, purpose: str, *, organisation: str, scope: str, version: int, kek_id: str) -> bytes:
+        """Make a random purpose key and return its wrapped form alone: where a rival's may be the one that is stored."""
+        return self._wrap(kek_id, organisation, aead.new_key(), _purpose_context(organisation, purpose, scope, version))
+
     def load_purpose_key(self, purpose: str, wrapped: bytes, *, organisation: str, scope: str, version: int) -> None:
         """Hold a stored purpose key; the wrapped form names its KEK, which must be held."""
         key = self._unwrap(organisation, wrapped, _purpose_context(organisation, purpose, scope, version))

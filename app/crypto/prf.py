@@ -6,6 +6,8 @@ A pseudonym is made in two steps, so that a column can be hashed by a vector ker
     domain        = context("tacit/pseudonym/1", population, kind, normaliser)
     pseudonym     = first 16 bytes of HMAC-SHA256(pseudonym key, normalised value in UTF-8), shown as 32 lower-case hex
 
+A person's shift of dates is hashed the same way, under a key of another purpose and context("tacit/date-shift/1", …, max days).
+
 Invariants
 - A MAC covers `aead.context(*fields)`: no two lists of fields share an input.
 - The domain is population ‖ identifier kind ‖ normaliser: equal values in two domains give unrelated pseudonyms.
@@ -47,6 +49,11 @@ def pseudonym_key(key: bytes, *, population: str, kind: str) -> bytes:
 def pseudonym_under(pseudonym_key: bytes, normalized: str) -> bytes:
     """Return the 16 bytes for a value that is normalised already, under a key that `pseudonym_key` made."""
     return hmac_sha256(pseudonym_key, normalized.encode())[:PSEUDONYM_BYTES]
+
+
+def shift_key(key: bytes, *, population: str, kind: str, max_days: int) -> bytes:
+    """Return the 64 ASCII bytes under which a person's normal form is hashed for the shift of dates by up to `max_days`."""
+    return mac(key, "tacit/date-shift/1", population, kind, normalizer(kind), max_days).hex().encode()
 
 
 def pseudonym(key: bytes, *, population: str, kind: str, value: str, country: str | None = None) -> bytes | None:

@@ -45,7 +45,7 @@ VERSION_BYTES: Final = 4
 PERSON_BYTES: Final = 16
 _SUBKEY_BYTES: Final = 64
 _FLOOR: Final = 32
-_SHORTEST: Final = VERSION_BYTES + PERSON_BYTES + _FLOOR
+SHORTEST: Final = VERSION_BYTES + PERSON_BYTES + _FLOOR
 _END: Final = b"\x80"
 
 
@@ -134,7 +134,7 @@ def from_text(text: str) -> bytes:
 
 def version_of(token: bytes) -> int:
     """Return the key version that a token names; it is authenticated only when the token opens."""
-    if len(token) < _SHORTEST:
+    if len(token) < SHORTEST:
         _refuse()
     return int.from_bytes(token[:VERSION_BYTES], "big")
 

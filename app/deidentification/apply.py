@@ -7,29 +7,44 @@ Invariants
 - Keys are arguments; nothing here draws, derives or keeps one, apart from the salts and content keys of fresh cells.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from app.crypto import siv
 from app.crypto.named import BatchSealer
 from app.deidentification.encrypt import encrypt
 from app.deidentification.generalize import generalize
 from app.deidentification.mask import mask
+from app.deidentification.normal_forms import normal_forms
 from app.deidentification.policy import Policy
 from app.deidentification.pseudonymize import pseudonymize
+from app.deidentification.randomize import randomize
 from app.deidentification.row_faults import RowFaults
 from app.deidentification.seal import seal
+from app.deidentification.shift_dates import shift_dates
+from app.deidentification.suppress import suppress_cells
 from app.deidentification.techniques import (
     Encrypt,
+    GeneralizeEdges,
+    GeneralizeEnds,
+    GeneralizeHierarchy,
     GeneralizePeriod,
     GeneralizePrefix,
+    GeneralizeRound,
     GeneralizeWidth,
     Keep,
     Mask,
     Pseudonymize,
+    Randomize,
     Seal,
+    ShiftDates,
+    SuppressCells,
+    Tokenize,
 )
+from app.deidentification.tokenize import domain, tokenize
 from app.errors import Fault
+from app.noise.sampler import Sampler
 from app.table.arrow import data_type, pa
 from app.table.rows import Rows
 from app.table.schema import Column, Schema
@@ -41,7 +56,8 @@ class TechniqueKeys:
     """What the techniques of one dataset need; prints as nothing.
 
     `pseudonyms`: identifier kind → the 64 bytes of `prf.pseudonym_key`; `named`: key name → (32 bytes, version); `recipients`:
-    recipient name → public key.
+    recipient name → public key; `tokens`: key name and version → 32 bytes; `shifts`: greatest number of days → the 64 bytes
+    of `prf.shift_key`; `person`: the column of the privacy id, which dates are shifted by; `noise`: loads the source of noise.
     """
 
     organisation: str
@@ -49,6 +65,11 @@ class TechniqueKeys:
     pseudonyms: Mapping[str, bytes]
     named: Mapping[str, tuple[bytes, int]]
     recipients: Mapping[str, RecipientPublicKey]
+    population: str = ""
+    person: str = ""
+    tokens: Mapping[tuple[str, int], bytes] = field(default_factory=dict)
+    shifts: Mapping[int, bytes] = field(default_factory=dict)
+    noise: Callable[[], Sampler] | None = None
 
     def __repr__(self) -> str:
         return "TechniqueKeys()"
@@ -73,7 +94,7 @@ def apply(rows: Rows, *, schema: Schema, policy: Policy, keys: TechniqueKeys, mo
     """
     faults = RowFaults(rows.numbers, most_rejected=most_rejected)
     stored = policy.stored(schema)
-    checked = {one.name: _checked(rows.batch.column(one.name), schema.column(one.name), policy, keys, faults) for one in stored}
+    checked = {one.name: _checked(rows.batch, schema, one.name, policy, keys, faults) for one in stored}
     faults.raise_if_any()
     batch, sound = rows.batch, faults.sound
     if sound is not None:
@@ -90,14 +111,43 @@ def apply(rows: Rows, *, schema: Schema, policy: Policy, keys: TechniqueKeys, mo
     return Applied(kept, nulls, faults.found())
 
 
-def _checked(values: Any, column: Column, policy: Policy, keys: TechniqueKeys, faults: RowFaults) -> Any:
+def _checked(batch: Any, schema: Schema, name: str, policy: Policy, keys: TechniqueKeys, faults: RowFaults) -> Any:
     """Return the column of a technique that may refuse a value, None for any other."""
-    match policy.techniques[column.name]:
+    values, column = batch.column(name), schema.column(name)
+    match policy.techniques[name]:
         case Pseudonymize():
             return pseudonymize(values, column, key=keys.pseudonyms[column.identifier or ""], faults=faults)
-        case (GeneralizeWidth() | GeneralizePeriod() | GeneralizePrefix()) as technique:
+        case Tokenize() as technique:
+            return tokenize(values, column, tokenizer=_tokenizer(column, technique, keys), faults=faults)
+        case ShiftDates() as technique:
+            key, people = keys.shifts[technique.max_days], _people(batch, schema.column(keys.person))
+            return shift_dates(values, column, technique, people=people, key=key, faults=faults)
+        case (
+            GeneralizeWidth()
+            | GeneralizeEdges()
+            | GeneralizeRound()
+            | GeneralizeEnds()
+            | GeneralizePeriod()
+            | GeneralizePrefix()
+            | GeneralizeHierarchy()
+        ) as technique:
             return generalize(values, column, technique, faults=faults)
     return None
+
+
+def _tokenizer(column: Column, technique: Tokenize, keys: TechniqueKeys) -> siv.Tokenizer:
+    return siv.Tokenizer(
+        keys.tokens[technique.key, technique.version],
+        organisation=keys.organisation,
+        name=technique.key,
+        version=technique.version,
+        domain=domain(column, population=keys.population),
+    )
+
+
+def _people(batch: Any, column: Column) -> Any:
+    """Return the normal form of each row's privacy id; null where the id's own technique notes a fault."""
+    return normal_forms(batch.column(column.name), kind=column.identifier or "", country=column.country)
 
 
 def _column(values: Any, column: Column, policy: Policy, keys: TechniqueKeys) -> Any:
@@ -107,6 +157,10 @@ def _column(values: Any, column: Column, policy: Policy, keys: TechniqueKeys) ->
             return values
         case Mask() as technique:
             return mask(values, technique)
+        case SuppressCells() as technique:
+            return suppress_cells(values, column, technique)
+        case Randomize() as technique if keys.noise is not None:
+            return randomize(values, column, technique, noise=keys.noise())
         case Encrypt(key=name):
             key, version = keys.named[name]
             sealer = BatchSealer(key, organisation=keys.organisation, name=name, version=version)

@@ -13,38 +13,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from app.deidentification.members import escape
 from app.deidentification.outcome import stored_column
-from app.deidentification.policy_form import escape, read_technique
-from app.deidentification.techniques import (
-    Encrypt,
-    Generalize,
-    GeneralizePeriod,
-    GeneralizePrefix,
-    GeneralizeWidth,
-    Keep,
-    Mask,
-    Pseudonymize,
-    Seal,
-    Suppress,
-    Technique,
-)
+from app.deidentification.policy_form import read_technique
+from app.deidentification.techniques import Encrypt, Keep, Seal, ShiftDates, Suppress, Technique, Tokenize
 from app.errors import Fault, Invalid
 from app.table.schema import Schema, StoredColumn
 
-__all__ = [
-    "Encrypt",
-    "Generalize",
-    "GeneralizePeriod",
-    "GeneralizePrefix",
-    "GeneralizeWidth",
-    "Keep",
-    "Mask",
-    "Policy",
-    "Pseudonymize",
-    "Seal",
-    "Suppress",
-    "Technique",
-]
+__all__ = ["Encrypt", "Keep", "Policy", "Seal", "Suppress", "Technique"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +67,11 @@ class Policy:
     def recipient_names(self) -> dict[str, str]:
         """Return the recipient of each sealed column."""
         return {name: one.recipient for name, one in self.techniques.items() if isinstance(one, Seal)}
+
+    def token_keys(self) -> dict[str, tuple[str, int]]:
+        """Return name and version of the key of each tokenized column."""
+        return {name: (one.key, one.version) for name, one in self.techniques.items() if isinstance(one, Tokenize)}
+
+    def shifts(self) -> frozenset[int]:
+        """Return the greatest numbers of days that columns of dates are shifted by."""
+        return frozenset(one.max_days for one in self.techniques.values() if isinstance(one, ShiftDates))

@@ -5,98 +5,94 @@
 - A rule's name is all that a fault says of a value.
 """
 
-import re
 from collections.abc import Callable
+from datetime import date, timedelta
 from fractions import Fraction
 from typing import Any
 
 from app.crypto.identifiers import normalize
+from app.deidentification.generalize_form import read_generalize
+from app.deidentification.members import Members, count, day, exact, listed, name, text
 from app.deidentification.techniques import (
     Encrypt,
-    GeneralizePeriod,
-    GeneralizePrefix,
-    GeneralizeWidth,
     Keep,
     Mask,
-    Period,
+    Outside,
     Pseudonymize,
+    Randomize,
     Seal,
+    ShiftDates,
     Suppress,
+    SuppressCells,
     Technique,
+    Tokenize,
 )
 from app.errors import Fault, Invalid
-from app.table.exact import parse_decimal
 from app.table.schema import INT64, Column, ColumnType
 
-MAX_KEPT = 64  # characters that a mask or a prefix may leave
-LATER = frozenset({"tokenize", "shift_dates", "randomize", "redact_text", "paillier"})
+MAX_KEPT = 64  # characters that a mask may leave
+MAX_CELL_VALUES = 1_000
+MAX_SHIFT = 3_650
+MAX_LOCAL_EPSILON = 20
+MAX_KEY_VERSION = 2**32 - 1
+LATER = frozenset({"redact_text", "paillier"})
 
-_KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
-_YEAR = re.compile(r"[0-9]{4}", re.ASCII)
-_MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
-_NUMBERS = frozenset({ColumnType.INTEGER, ColumnType.DECIMAL})
-_TIMES = frozenset({ColumnType.DATE, ColumnType.DATETIME})
-
-
-class _Members:
-    """One technique's members while they are read; collects the faults."""
-
-    def __init__(self, body: dict[str, Any], pointer: str) -> None:
-        self.body = body
-        self.pointer = pointer
-        self.faults: list[Fault] = []
-
-    def fault(self, rule: str, member: str = "") -> None:
-        self.faults.append(Fault(rule, pointer=f"{self.pointer}/{member}" if member else self.pointer))
-
-    def only(self, *names: str) -> None:
-        for name in self.body:
-            if name != "technique" and name not in names:
-                self.fault("unknown-member", escape(name))
-
-    def read(self, name: str, reader: Callable[[object], Any], default: Any = None) -> Any:
-        """Return a member as its reader gives it; `default` where it is absent or wrong (then with a fault)."""
-        if name not in self.body:
-            return default
-        try:
-            return reader(self.body[name])
-        except ValueError as wrong:
-            self.fault(str(wrong), name)
-            return default
+_ORDERED = frozenset({ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.DATE})
 
 
 def read_technique(body: object, column: Column, pointer: str) -> tuple[Technique | None, list[Fault]]:
     """Read the technique of one column; either it, or None and every fault, with pointers below `pointer`."""
     if not isinstance(body, dict):
         return None, [Fault("not-an-object", pointer=pointer)]
-    name = body.get("technique")
-    reader = _READERS.get(name) if isinstance(name, str) else None
+    called = body.get("technique")
+    reader = _READERS.get(called) if isinstance(called, str) else None
     if reader is None:
-        later = isinstance(name, str) and name in LATER
-        rule = "missing" if name is None else "technique-not-available" if later else "unknown-technique"
+        later = isinstance(called, str) and called in LATER
+        rule = "missing" if called is None else "technique-not-available" if later else "unknown-technique"
         return None, [Fault(rule, pointer=f"{pointer}/technique")]
-    members = _Members(body, pointer)
+    members = Members(body, pointer)
     technique = reader(members, column)
     return (None if members.faults else technique), members.faults
 
 
-def escape(name: object) -> str:
-    """Return a member's name as a token of a JSON pointer, cut to a length that a reply can carry."""
-    text = str(name)[:64].encode("utf-8", "replace").decode()
-    return text.replace("~", "~0").replace("/", "~1")
-
-
-def _keep(members: _Members, _column: Column) -> Technique:
+def _keep(members: Members, _column: Column) -> Technique:
     members.only()
     return Keep()
 
 
-def _suppress(members: _Members, _column: Column) -> Technique:
-    members.only()
-    return Suppress()
+def _suppress(members: Members, column: Column) -> Technique | None:
+    members.only("cells")
+    if "cells" not in members.body:
+        return Suppress()
+    cells = members.inner("cells")
+    if cells is None:
+        return None
+    cells.only("below", "above", "values")
+    technique = _cells(cells, column)
+    members.take(cells)
+    return technique
 
 
-def _pseudonymize(members: _Members, column: Column) -> Technique:
+def _cells(cells: Members, column: Column) -> Technique:
+    if column.type in {ColumnType.BINARY, ColumnType.DATETIME}:
+        cells.fault("cells-need-another-type")
+    if not cells.body.keys() & {"below", "above", "values"}:
+        cells.fault("missing", "values")
+    read = _cell_value(column)
+    below, above = cells.read("below", read), cells.read("above", read)
+    values = cells.read("values", listed(read, at_most=MAX_CELL_VALUES), ())
+    if column.type not in _ORDERED:
+        for member in ("below", "above"):
+            if member in cells.body:
+                cells.fault("ends-need-number-or-date", member)
+    elif not _is_range(below, above) or not _is_range(below, column.upper) or not _is_range(column.lower, above):
+        cells.fault("ends-leave-no-range", "above" if "above" in cells.body else "below")
+    if len(set(values)) < len(values):
+        cells.fault("value-duplicate", "values")
+    return SuppressCells(below=below, above=above, values=values)
+
+
+def _pseudonymize(members: Members, column: Column) -> Technique:
     members.only()
     if column.identifier is None:
         members.fault("pseudonymize-needs-identifier", "technique")
@@ -105,87 +101,79 @@ def _pseudonymize(members: _Members, column: Column) -> Technique:
     return Pseudonymize()
 
 
-def _mask(members: _Members, column: Column) -> Technique | None:
+def _tokenize(members: Members, column: Column) -> Technique | None:
+    members.only("key", "version")
+    if column.type is not ColumnType.TEXT:
+        members.fault("tokenize-needs-text", "technique")
+    elif column.identifier == "phone" and not _is_phone_country(column.country):
+        members.fault("unknown-country", "technique")
+    return Tokenize(key=members.required("key", name, ""), version=members.read("version", count(1, MAX_KEY_VERSION), 1))
+
+
+def _mask(members: Members, column: Column) -> Technique | None:
     members.only("keep_first", "keep_last", "character")
     if column.type is not ColumnType.TEXT:
         members.fault("mask-needs-text", "technique")
-    first = members.read("keep_first", _count(from_=0), 0)
-    last = members.read("keep_last", _count(from_=0), 0)
+    first = members.read("keep_first", count(0, MAX_KEPT), 0)
+    last = members.read("keep_last", count(0, MAX_KEPT), 0)
     return Mask(keep_first=first, keep_last=last, character=members.read("character", _mask_character, "*"))
 
 
-def _generalize(members: _Members, column: Column) -> Technique | None:
-    ways = [name for name in ("width", "to", "prefix") if name in members.body]
-    if len(ways) != 1:
-        members.fault("exactly-one-of-width-to-prefix")
-        members.only("width", "to", "prefix", "lower", "upper")
-        return None
-    return {"width": _width, "to": _period, "prefix": _prefix}[ways[0]](members, column)
-
-
-def _width(members: _Members, column: Column) -> Technique | None:
-    members.only("width")
-    if column.type not in _NUMBERS:
-        members.fault("width-needs-number", "width")
-        return None
-    width = members.read("width", _exact)
-    grid = column.grid or Fraction(1)
-    if width is None:
-        return None
-    if width <= 0 or (width / grid).denominator != 1 or int(width / grid) not in INT64:
-        members.fault("width-off-grid", "width")
-    elif column.lower is not None and column.upper is not None and column.lower // width == column.upper // width:
-        members.fault("width-wider-than-bounds", "width")
-    return GeneralizeWidth(width=width)
-
-
-def _period(members: _Members, column: Column) -> Technique | None:
-    members.only("to", "lower", "upper")
-    if column.type not in _TIMES:
-        members.fault("period-needs-date", "to")
-    to = members.read("to", _to)
-    if to is None:
-        return None
-    bound = _year if to is Period.YEAR else _month
-    lower, upper = members.read("lower", bound), members.read("upper", bound)
+def _shift_dates(members: Members, column: Column) -> Technique | None:
+    members.only("max_days", "lower", "upper", "outside")
+    if column.type not in {ColumnType.DATE, ColumnType.DATETIME}:
+        members.fault("shift-needs-date", "technique")
+    most = members.required("max_days", count(1, MAX_SHIFT), 1)
+    lower, upper = members.read("lower", day), members.read("upper", day)
     if lower is not None and upper is not None and lower >= upper:
         members.fault("lower-below-upper", "upper")
-    return GeneralizePeriod(to=to, lower=lower, upper=upper)
+    if lower is not None and lower - date.min < timedelta(most):
+        members.fault("shifts-beyond-calendar", "lower")
+    if upper is not None and date.max - upper < timedelta(most):
+        members.fault("shifts-beyond-calendar", "upper")
+    bounded = not members.body.keys().isdisjoint({"lower", "upper"})
+    outside = members.read("outside", _outside)
+    if bounded != ("outside" in members.body):
+        members.fault("outside-with-bounds", "outside")
+    return ShiftDates(max_days=most, lower=lower, upper=upper, outside=outside)
 
 
-def _prefix(members: _Members, column: Column) -> Technique | None:
-    members.only("prefix")
-    if column.type is not ColumnType.TEXT:
-        members.fault("prefix-needs-text", "prefix")
-    return GeneralizePrefix(prefix=members.read("prefix", _count(from_=1), 1))
+def _randomize(members: Members, column: Column) -> Technique | None:
+    members.only("epsilon")
+    if column.type in {ColumnType.INTEGER, ColumnType.DECIMAL}:
+        if column.lower is None or column.upper is None:
+            members.fault("randomize-needs-bounds", "technique")
+        if column.nullable:
+            members.fault("randomize-needs-not-null", "technique")
+    elif column.type not in {ColumnType.CATEGORY, ColumnType.BOOLEAN}:
+        members.fault("randomize-needs-category-boolean-or-number", "technique")
+    elif column.categories is not None and len(column.categories) + column.nullable < 2:  # noqa: PLR2004 — a choice
+        members.fault("randomize-needs-two-values", "technique")
+    return Randomize(epsilon=members.required("epsilon", _epsilon, Fraction(1)))
 
 
-def _encrypt(members: _Members, _column: Column) -> Technique | None:
+def _encrypt(members: Members, _column: Column) -> Technique | None:
     members.only("key")
-    return Encrypt(key=_name(members, "key"))
+    return Encrypt(key=members.required("key", name, ""))
 
 
-def _seal(members: _Members, _column: Column) -> Technique | None:
+def _seal(members: Members, _column: Column) -> Technique | None:
     members.only("recipient")
-    return Seal(recipient=_name(members, "recipient"))
+    return Seal(recipient=members.required("recipient", name, ""))
 
 
-_READERS: dict[str, Callable[[_Members, Column], Technique | None]] = {
+_READERS: dict[str, Callable[[Members, Column], Technique | None]] = {
     "keep": _keep,
     "suppress": _suppress,
     "pseudonymize": _pseudonymize,
+    "tokenize": _tokenize,
     "mask": _mask,
-    "generalize": _generalize,
+    "generalize": read_generalize,
+    "shift_dates": _shift_dates,
+    "randomize": _randomize,
     "encrypt": _encrypt,
     "seal": _seal,
 }
-
-
-def _name(members: _Members, member: str) -> str:
-    if member not in members.body:
-        members.fault("missing", member)
-    name: str = members.read(member, _key_name, "")
-    return name
 
 
 def _is_phone_country(country: str | None) -> bool:
@@ -196,52 +184,46 @@ def _is_phone_country(country: str | None) -> bool:
     return True
 
 
-def _count(*, from_: int) -> Callable[[object], int]:
-    def read(value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not from_ <= value <= MAX_KEPT:
-            raise ValueError("count-range")
-        return value
-
-    return read
-
-
 def _mask_character(value: object) -> str:
     if not isinstance(value, str) or len(value) != 1 or value.isspace() or not value.isprintable():
         raise ValueError("one-printable-character")
     return value
 
 
-def _key_name(value: object) -> str:
-    if not isinstance(value, str) or not _KEY.fullmatch(value):
-        raise ValueError("name-pattern")
-    return value
+def _cell_value(column: Column) -> Callable[[object], date | Fraction | str | bool]:
+    """Return the reader of a value of the column's type, on its grid and among its categories."""
+
+    def number(value: object) -> Fraction:
+        read = exact(value)
+        units = read / (column.grid or 1)
+        if units.denominator != 1 or int(units) not in INT64:
+            raise ValueError("value-off-grid")
+        return read
+
+    def plain(value: object) -> str | bool:
+        if isinstance(value, bool) and column.type is ColumnType.BOOLEAN:
+            return value
+        if column.type is not ColumnType.BOOLEAN and text(value) in (column.categories or (value,)):
+            return text(value)
+        raise ValueError("not-a-value-of-the-column")
+
+    if column.type is ColumnType.DATE:
+        return day
+    return number if column.type in _ORDERED else plain
 
 
-def _to(value: object) -> Period:
-    if not isinstance(value, str) or value not in set(Period):
-        raise ValueError("year-or-month")
-    return Period(value)
+def _is_range(low: Any, high: Any) -> bool:
+    return low is None or high is None or bool(low < high)
 
 
-def _exact(value: object) -> Fraction:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return Fraction(value)
-    number = parse_decimal(value) if isinstance(value, str) else None
-    if number is None:
-        raise ValueError("not-a-decimal-text")
-    return number
+def _outside(value: object) -> Outside:
+    if not isinstance(value, str) or value not in set(Outside):
+        raise ValueError("clamp-or-refuse")
+    return Outside(value)
 
 
-def _year(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = f"{value:04}"
-    if not isinstance(value, str) or not _YEAR.fullmatch(value) or value == "0000":
-        raise ValueError("not-a-year")
-    return int(value)
-
-
-def _month(value: object) -> int:
-    found = _MONTH.fullmatch(value) if isinstance(value, str) else None
-    if found is None or found[1] == "0000":
-        raise ValueError("not-a-month")
-    return int(found[1]) * 12 + int(found[2]) - 1
+def _epsilon(value: object) -> Fraction:
+    epsilon = exact(value)
+    if not 0 < epsilon <= MAX_LOCAL_EPSILON:
+        raise ValueError("epsilon-range")
+    return epsilon

@@ -3,6 +3,7 @@
 | stored | shown |
 |---|---|
 | pseudonym | 32 lower-case hex |
+| token | a text that stands alone (`tacit:t1:…`) |
 | category | its text |
 | decimal, bins of decimals | decimal128; text where the step has more than six places |
 | integer, boolean, date, datetime, text, bytes | as stored |
@@ -21,11 +22,13 @@ from typing import Any
 import numpy as np
 
 from app.crypto.prf import PSEUDONYM_BYTES
-from app.deidentification import encrypt, seal
+from app.deidentification import encrypt, seal, tokenize
 from app.deidentification.plain_text import categories, decimal_texts, decimals, fits_decimal128
 from app.table.arrow import data_type, pa
 from app.table.schema import ColumnType, StoredColumn
 from app.table.writer import NUMBER
+
+_TEXTS = frozenset({"pseudonymize", "tokenize", "encrypt", "seal"})  # shown as texts, whatever the type
 
 KeyOf = Callable[[str, int], bytes | None]  # key name, version → the key; None where it is unknown or retired
 
@@ -55,7 +58,7 @@ class Presenter:
         """Return the column's field; exact decimals that are shown as text say that they are numbers."""
         kind = self._type(column)
         is_number = column.type is ColumnType.DECIMAL and column.name not in self._opened and kind == pa.string()
-        hidden = column.technique in {"pseudonymize", "encrypt", "seal"}
+        hidden = column.technique in _TEXTS
         return pa.field(column.name, kind, metadata=NUMBER if is_number and not hidden else None)
 
     def _type(self, column: StoredColumn) -> Any:
@@ -83,7 +86,7 @@ class Presenter:
 
 def shown_type(column: StoredColumn) -> Any:
     """Return the Arrow type that `show` gives."""
-    if column.technique in {"pseudonymize", "encrypt", "seal"} or column.type is ColumnType.CATEGORY:
+    if column.technique in _TEXTS or column.type is ColumnType.CATEGORY:
         return pa.string()
     if column.type is ColumnType.DECIMAL:
         step = column.step or Fraction(1)
@@ -91,11 +94,13 @@ def shown_type(column: StoredColumn) -> Any:
     return data_type(column.arrow_type)
 
 
-def show(values: Any, column: StoredColumn) -> Any:
+def show(values: Any, column: StoredColumn) -> Any:  # noqa: PLR0911 — one line for each form
     """Return a stored array as it is shown; encrypted and sealed cells stay closed."""
     match column.technique:
         case "pseudonymize":
             return pseudonym_texts(values)
+        case "tokenize":
+            return pa.array(tokenize.texts(values), pa.string())
         case "encrypt":
             return pa.array(encrypt.texts(values), pa.string())
         case "seal":

@@ -22,13 +22,18 @@ _RULES = {"email": "not-an-email-address", "phone": "not-a-phone-number"}
 
 def pseudonymize(values: Any, column: Column, *, key: bytes, faults: RowFaults) -> Any:
     """Return `fixed_size_binary[16]` for a column of identifiers; `key` is the 64 bytes of its kind and population."""
+    return column_hashes(identifier_forms(values, column, faults=faults), key)
+
+
+def identifier_forms(values: Any, column: Column, *, faults: RowFaults) -> Any:
+    """Return a string array of a column's normal forms, null where there is none; note the rows that may not be so."""
     kind = column.identifier
     if kind is None:
-        raise ValueError("a column without an identifier kind has no pseudonyms")
+        raise ValueError("a column without an identifier kind has no normal forms")
     forms = normal_forms(values, kind=kind, country=column.country)
     if forms.null_count:
         _note_missing(values, forms, column, faults, rule=_RULES.get(kind, "no-normal-form"))
-    return column_hashes(forms, key)
+    return forms
 
 
 def _note_missing(values: Any, forms: Any, column: Column, faults: RowFaults, *, rule: str) -> None:

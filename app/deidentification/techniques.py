@@ -1,12 +1,15 @@
-"""The techniques: a closed union of frozen values, in the words of ISO/IEC 20889 (design.md §3).
+"""The techniques: a closed union of frozen values, in the words of ISO/IEC 20889 (design.md §3, docs/techniques.md).
 
 | technique | what is stored | may be asked about (soundness R14) |
 |---|---|---|
 | keep | the value | yes |
-| suppress | nothing | no |
+| suppress | nothing; with `cells`, the value where the condition does not hold | no; with `cells`, yes |
 | pseudonymize | 16 bytes of a keyed hash of the identifier's normal form (R28) | no |
+| tokenize | a deterministic, reversible token of a text or of an identifier's normal form | no |
 | mask | first and last characters; the rest, and the length, hidden | no |
-| generalize | the bin: lower edge of a width, year, month, or prefix | yes |
+| generalize | a bin, a rounded or end-coded number, a period, a prefix, an ancestor (`generalizations`) | yes |
+| shift_dates | the day, moved by as many days as all of its person's | yes |
+| randomize | a random value near the true one (local differential privacy) | yes |
 | encrypt | a cell under a named key (R30) | no |
 | seal | a cell that only the recipient opens (R31) | no |
 
@@ -16,20 +19,51 @@ Invariants
 """
 
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any, ClassVar, TypeAlias
 
+from app.deidentification.generalizations import (
+    Exact,
+    Generalize,
+    GeneralizeEdges,
+    GeneralizeEnds,
+    GeneralizeHierarchy,
+    GeneralizePeriod,
+    GeneralizePrefix,
+    GeneralizeRound,
+    GeneralizeWidth,
+    Period,
+    exact_text,
+)
 from app.table.exact import decimal_text
 
+__all__ = [
+    "Encrypt",
+    "Generalize",
+    "GeneralizeEdges",
+    "GeneralizeEnds",
+    "GeneralizeHierarchy",
+    "GeneralizePeriod",
+    "GeneralizePrefix",
+    "GeneralizeRound",
+    "GeneralizeWidth",
+    "Keep",
+    "Mask",
+    "Outside",
+    "Period",
+    "Pseudonymize",
+    "Randomize",
+    "Seal",
+    "ShiftDates",
+    "Suppress",
+    "SuppressCells",
+    "Technique",
+    "Tokenize",
+]
+
 HIDDEN_LENGTH = 4  # a masked value shows this many mask characters, whatever was there: its length says nothing
-
-
-class Period(StrEnum):
-    """What a date or a moment is generalised to."""
-
-    YEAR = "year"
-    MONTH = "month"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +88,24 @@ class Suppress:
         return {"technique": self.name}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuppressCells:
+    """Null in place of each value below or above an end, or equal to one of the stated ones; the rest as it came."""
+
+    name: ClassVar[str] = "suppress"
+    below: Exact | None = None
+    above: Exact | None = None
+    values: tuple[Exact | str | bool, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the members as a client would write them."""
+        ends = {"below": self.below, "above": self.above}
+        cells: dict[str, Any] = {key: exact_text(end) for key, end in ends.items() if end is not None}
+        if self.values:
+            cells["values"] = [value if isinstance(value, str | bool) else exact_text(value) for value in self.values]
+        return {"technique": self.name, "cells": cells}
+
+
 @dataclass(frozen=True, slots=True)
 class Pseudonymize:
     """A keyed hash in place of an identifier; kind and country are the column's."""
@@ -63,6 +115,19 @@ class Pseudonymize:
     def as_json(self) -> dict[str, Any]:
         """Return the members as a client would write them."""
         return {"technique": self.name}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokenize:
+    """A token that is equal for equal texts, under one version of a named key; who may detokenize undoes it (R3, R28)."""
+
+    name: ClassVar[str] = "tokenize"
+    key: str
+    version: int = 1
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the members as a client would write them."""
+        return {"technique": self.name, "key": self.key} | ({"version": self.version} if self.version != 1 else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,50 +145,44 @@ class Mask:
         return {"technique": self.name} | kept | ({"character": self.character} if self.character != "*" else {})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GeneralizeWidth:
-    """A number's bin [k·width, (k+1)·width), stored as its lower edge; bins start at 0, bounds are the column's."""
+class Outside(StrEnum):
+    """What happens to a date outside the stated range."""
 
-    name: ClassVar[str] = "generalize"
-    width: Fraction
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the members as a client would write them."""
-        return {"technique": self.name, "width": decimal_text(self.width)}
+    CLAMP = "clamp"
+    REFUSE = "refuse"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GeneralizePeriod:
-    """A date's year or month (UTC); earlier than `lower` counts as `lower`, later than `upper` as `upper`.
+class ShiftDates:
+    """A day or a moment moved by 1 to `max_days` days to either side, as many for all dates of one person.
 
-    Bounds are counts: years since year 0, or months since January of year 0 (`year * 12 + month - 1`).
+    A date before `lower` or after `upper` is first clamped to it, or its row is refused: `outside` says which.
     """
 
-    name: ClassVar[str] = "generalize"
-    to: Period
-    lower: int | None = None
-    upper: int | None = None
+    name: ClassVar[str] = "shift_dates"
+    max_days: int
+    lower: date | None = None
+    upper: date | None = None
+    outside: Outside | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the members as a client would write them."""
-        bounds = {"lower": self.lower, "upper": self.upper}
-        shown = {key: self._shown(count) for key, count in bounds.items() if count is not None}
-        return {"technique": self.name, "to": str(self.to)} | shown
-
-    def _shown(self, count: int) -> str:
-        return f"{count:04}" if self.to is Period.YEAR else f"{count // 12:04}-{count % 12 + 1:02}"
+        ends = {"lower": self.lower, "upper": self.upper}
+        stated = {key: end.isoformat() for key, end in ends.items() if end is not None}
+        outside = {} if self.outside is None else {"outside": str(self.outside)}
+        return {"technique": self.name, "max_days": self.max_days} | stated | outside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GeneralizePrefix:
-    """The first characters of a code of one length, such as a postcode; a shorter value stays whole."""
+class Randomize:
+    """A value drawn anew for each cell so that its likelihood under any two true values differs by e^ε at most."""
 
-    name: ClassVar[str] = "generalize"
-    prefix: int
+    name: ClassVar[str] = "randomize"
+    epsilon: Fraction
 
     def as_json(self) -> dict[str, Any]:
         """Return the members as a client would write them."""
-        return {"technique": self.name, "prefix": self.prefix}
+        return {"technique": self.name, "epsilon": decimal_text(self.epsilon)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,5 +209,6 @@ class Seal:
         return {"technique": self.name, "recipient": self.recipient}
 
 
-Generalize: TypeAlias = GeneralizeWidth | GeneralizePeriod | GeneralizePrefix
-Technique: TypeAlias = Keep | Suppress | Pseudonymize | Mask | Generalize | Encrypt | Seal
+Technique: TypeAlias = (
+    Keep | Suppress | SuppressCells | Pseudonymize | Tokenize | Mask | Generalize | ShiftDates | Randomize | Encrypt | Seal
+)

@@ -2,7 +2,7 @@
 
 Invariants
 - Values come from the schema alone: categories, the two booleans, the bins of a generalised number, the integers within bounds,
-  the months within bounds. At most 10,000 cells together.
+  the months or quarters within bounds. At most 10,000 cells together.
 - A row whose key is null, or is no declared value, is in no cell; plans say so in words (soundness R8).
 - A cell is one integer: the mixed-radix number of its keys' positions, in the canonical order of the keys.
 """
@@ -23,7 +23,7 @@ from app.table.schema import ColumnType, StoredColumn
 MAX_CELLS = 10_000
 
 _EPOCH = date(1970, 1, 1)
-_DECEMBER = 12
+_MONTHS = 12
 
 
 def keys_of(names: Sequence[str], table: PublicTable, cuts: Sequence[Cut] = ()) -> tuple[Key, ...]:
@@ -60,7 +60,7 @@ def _key(column: StoredColumn, values: tuple[int, ...]) -> Key:
     return Key(column.name, values, tuple(shown(column, value) for value in values))
 
 
-def declared_values(column: StoredColumn) -> Sequence[int] | None:
+def declared_values(column: StoredColumn) -> Sequence[int] | None:  # noqa: PLR0911 — one line for each type
     """Return the stored values that a column was declared to have, ascending; None where they are not declared."""
     if column.type is ColumnType.CATEGORY and column.categories is not None:
         return range(len(column.categories))
@@ -72,16 +72,20 @@ def declared_values(column: StoredColumn) -> Sequence[int] | None:
         return range(int(column.lower), int(column.upper) + 1, int(column.step or 1))
     if column.type is ColumnType.DECIMAL and column.step is not None:
         return range(int(column.lower / column.step), int(column.upper / column.step) + 1)
-    return _months(int(column.lower), int(column.upper)) if column.type is ColumnType.DATE else None
+    if column.type is ColumnType.DATE and column.step is not None:
+        return _months(int(column.lower), int(column.upper), each=int(column.step))
+    return None
 
 
-def _months(first: int, last: int) -> Sequence[int]:
-    """Return the first days of the months from `first` to `last`, as days since 1970."""
+def _months(first: int, last: int, *, each: int) -> Sequence[int]:
+    """Return the first days of the months from `first` to `last`, of each so many, as days since 1970."""
     days: list[int] = []
     month = (_EPOCH + timedelta(days=first)).replace(day=1)
     end = _EPOCH + timedelta(days=last)
     while month <= end and len(days) <= MAX_CELLS:
         days.append((month - _EPOCH).days)
-        later = (month.year + 1, 1) if month.month == _DECEMBER else (month.year, month.month + 1)
-        month = date(*later, 1)
+        years, later = divmod(month.month - 1 + each, _MONTHS)
+        if month.year + years > date.max.year:
+            break
+        month = date(month.year + years, later + 1, 1)
     return days

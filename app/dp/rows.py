@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import errors
+from app.crypto import siv
 from app.dp.bounding import Flags, Halves, Rows
 from app.dp.condition import And, AtLeast, AtMost, Condition, In, IsNull, NotIn, NotNull, Or
 from app.dp.key import Key
@@ -48,7 +49,7 @@ def select(group: RowGroup, plan: Plan) -> Rows:
         chosen = known if chosen is None else chosen & known
     person = uid = np.zeros((length, 0), dtype=np.uint64)
     if plan.privacy_id is not None:
-        person, uid = _sixteen(columns[plan.privacy_id]), _sixteen(columns[ROW_UID])
+        person, uid = _sixteen(_people(columns[plan.privacy_id])), _sixteen(columns[ROW_UID])
     read = [_values(columns[name], number=number) for name, number in plan.value_columns]
     rows = Rows(person, uid, cell, tuple(values for values, _ in read), tuple(valid for _, valid in read))
     return rows if chosen is None else rows.pick(chosen)
@@ -134,6 +135,15 @@ def _position(key: Key, stored: NDArray[np.int64]) -> tuple[NDArray[np.int16], F
         position = np.minimum(np.searchsorted(values, stored), len(values) - 1)
         declared = values[position] == stored
     return np.where(declared, position, 0).astype(np.int16), declared
+
+
+def _people(array: Any) -> Any:
+    """Return 16 bytes for each privacy id: pseudonyms as they are, of a token those that stand for it."""
+    if array.type != pa.binary():
+        return array
+    if array.null_count or (len(array) and pc.min(pc.binary_length(array)).as_py() < siv.SHORTEST):
+        raise errors.Integrity("The privacy ids of a row group are not what was stored.")
+    return pc.binary_slice(array, siv.VERSION_BYTES, siv.VERSION_BYTES + siv.PERSON_BYTES).cast(pa.binary(_ID_BYTES))
 
 
 def _sixteen(array: Any) -> Halves:

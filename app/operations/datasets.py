@@ -2,7 +2,7 @@
 
 Invariants
 - Every column has a stated technique, or the dataset is refused (promise 1).
-- In a population of persons the privacy id is a pseudonymised, non-null column of an identifier kind (soundness R3).
+- In a population of persons the privacy id is a pseudonymised or tokenised, non-null column of an identifier kind (soundness R3).
 - After the first accepted upload types, unit, identifier kinds and grids are frozen (soundness R21); bounds on rows may rise.
 - Nobody holds both pseudonymise and export for one population (soundness R28).
 """
@@ -13,15 +13,16 @@ from typing import Any
 from app.clock import new_id, rfc3339
 from app.deidentification.policy import Policy
 from app.errors import Conflict, Fault, Forbidden, Invalid, NameTaken, NotFound, PreconditionFailed, SchemaFrozen
-from app.operations import access, audit
+from app.operations import access, audit, techniques
 from app.operations.authority import believe, restamp, stamp
 from app.operations.desk import ANALYST, AUDITOR, OPERATOR, OWNER, PARTNER, SERVICE, Caller, Desk
 from app.operations.once import Claim, once
-from app.store import datasets, grants, keys, populations, tables
+from app.store import datasets, grants, populations, tables
 from app.store.engine import Transaction
 from app.table.schema import Schema
 
 _RIGHTS = {PARTNER: {access.UPLOAD}, ANALYST: {access.QUERY}, SERVICE: {access.EXPORT, access.QUERY}}
+_NAMES_PERSON = frozenset({"pseudonymize", "tokenize"})  # soundness R3
 MOST_ROWS, MOST_CONTRIBUTIONS = 10**10, 10**6
 
 
@@ -32,7 +33,7 @@ def create_dataset(desk: Desk, caller: Caller, *, body: dict[str, Any], claim: C
     with desk.database.write() as tx:
         population = access.population(desk, tx, caller, body["population"])
         _check_unit(population.unit, body.get("privacy_unit"), schema, policy)
-        _check_keys(tx, caller, policy)
+        techniques.check(desk, tx, caller, schema, policy, unit=population.unit)
 
         def act() -> dict[str, Any]:
             if datasets.named(tx, caller.organisation, body["name"]) is not None:
@@ -53,6 +54,7 @@ def create_dataset(desk: Desk, caller: Caller, *, body: dict[str, Any], claim: C
             )
             tx.add(stamp(desk, row))
             tx.flush()
+            techniques.lay_keys(desk, tx, population, policy)
             audit.note(desk, tx, caller, "create_dataset", row.id)
             return shown(row)
 
@@ -98,10 +100,11 @@ def update_dataset(
         schema, policy = read_definition(wanted)
         population = access.population(desk, tx, caller, row.population_id)
         _check_unit(population.unit, wanted["privacy_unit"], schema, policy)
-        _check_keys(tx, caller, policy)
+        techniques.check(desk, tx, caller, schema, policy, unit=population.unit)
         row.schema, row.policy = json.dumps(schema.as_json()), json.dumps(policy.as_json())
         row.privacy_unit, row.max_rows = json.dumps(wanted["privacy_unit"]), wanted["max_rows"]
         restamp(desk, row)
+        techniques.lay_keys(desk, tx, population, policy)
         audit.note(desk, tx, caller, "update_dataset", row.id)
         return shown(row)
 
@@ -260,24 +263,11 @@ def _check_unit(unit: str, privacy_unit: dict[str, Any] | None, schema: Schema, 
         raise Invalid("privacy_unit names no column.", faults=[Fault("unknown-column", pointer=f"{pointer}/column")])
     column = schema.column(name)
     stored = {kept.name: kept for kept in policy.stored(schema)}.get(name)
-    if column.nullable or column.identifier is None or stored is None or stored.technique != "pseudonymize":
+    if column.nullable or column.identifier is None or stored is None or stored.technique not in _NAMES_PERSON:
         raise Invalid(
-            "The privacy unit's column has an identifier kind, is pseudonymized and not nullable.",
+            "The privacy unit's column has an identifier kind, is pseudonymized or tokenized and not nullable.",
             faults=[Fault("identifier-pseudonymized-not-null", pointer=f"{pointer}/column")],
         )
-
-
-def _check_keys(tx: Transaction, caller: Caller, policy: Policy) -> None:
-    for column, technique in policy.techniques.items():
-        for member, kind in (("key", "encryption"), ("recipient", "recipient")):
-            name = getattr(technique, member, None)
-            if name is None:
-                continue
-            key = keys.named(tx, caller.organisation, name)
-            if key is None or key.kind != kind:
-                what = "a key for encryption" if kind == "encryption" else "a recipient"
-                fault = Fault("unknown-key", pointer=f"/policy/{column}/{member}")
-                raise Invalid(f"The policy names {what} that does not exist; create it under /v1/keys first.", faults=[fault])
 
 
 def _colleague(tx: Transaction, caller: Caller, principal_id: str) -> tables.Principal:

@@ -16,7 +16,7 @@ from app.store.tables import KeyEncryptionKey, PurposeKey
 
 SYSTEM = "system"
 SYSTEM_PURPOSES = ("authority", "audit", "pepper", "signing", "idempotency", "answers", "webhooks")
-PSEUDONYMS, BOUNDING, NAMED = "pseudonyms", "bounding", "named"
+PSEUDONYMS, BOUNDING, SHIFTS, NAMED = "pseudonyms", "bounding", "shifts", "named"
 
 
 def load(database: Database, keyring: Keyring) -> None:
@@ -69,6 +69,22 @@ def create(tx: Transaction, keyring: Keyring, clock: Clock, purpose: str, *, org
     tx.add(row)
 
 
+def create_missing(tx: Transaction, keyring: Keyring, clock: Clock, purpose: str, *, organisation: str, scope: str) -> None:
+    """Make the first version of a purpose key where there is none; of two that try at once one does. `purpose_key` opens it."""
+    if any(row.purpose == purpose for row in keys.purpose_keys(tx, organisation, scope=scope)):
+        return
+    keks = keys.key_encryption_keys(tx, organisation)
+    _hold(keyring, keks, ())
+    wrapped = keyring.wrap_new_purpose_key(purpose, organisation=organisation, scope=scope, version=1, kek_id=keks[-1].id)
+    place = {"organisation_id": organisation, "purpose": purpose, "scope": scope, "version": 1}
+    insert_new(tx, PurposeKey, {**place, "kek_id": keks[-1].id, "wrapped": wrapped, "created_at": clock.now()})
+
+
+def versions(tx: Transaction, organisation: str, key_id: str) -> frozenset[int]:
+    """Return the versions that a named key has."""
+    return frozenset(row.version for row in keys.purpose_keys(tx, organisation, scope=key_id) if row.purpose == NAMED)
+
+
 def system_key(desk: Desk, purpose: str) -> bytes:
     """Return one of the system's own keys."""
     return desk.keyring.purpose_key(purpose, organisation=SYSTEM, scope="")
@@ -76,7 +92,8 @@ def system_key(desk: Desk, purpose: str) -> bytes:
 
 def purpose_key(desk: Desk, purpose: str, *, organisation: str, scope: str, version: int | None = None) -> bytes:
     """Return an open purpose key, fetching first what another process made since we started."""
-    if not desk.keyring.purpose_versions(purpose, organisation=organisation, scope=scope):
+    held = desk.keyring.purpose_versions(purpose, organisation=organisation, scope=scope)
+    if not held or (version is not None and version not in held):
         with desk.database.read() as tx:
             _hold(desk.keyring, keys.key_encryption_keys(tx, organisation), keys.purpose_keys(tx, organisation, scope=scope))
     return desk.keyring.purpose_key(purpose, organisation=organisation, scope=scope, version=version)

@@ -27,7 +27,7 @@ from app.store import grants, keys, tables
 from app.store.engine import Transaction
 from tacit.sealing import RecipientPublicKey
 
-ENCRYPTION, RECIPIENT = "encryption", "recipient"
+ENCRYPTION, TOKENIZATION, RECIPIENT = "encryption", "tokenization", "recipient"
 MOST_ITEMS = 10_000
 
 
@@ -45,11 +45,11 @@ class Item:
 def create_key(
     desk: Desk, caller: Caller, *, name: str, kind: str, public_key: dict[str, Any] | None, claim: Claim | None
 ) -> dict[str, Any]:
-    """Make a key for encryption, or keep a recipient's public key; the service can't open what is sealed to a recipient."""
+    """Make a key for encryption or for tokens, or keep a recipient's public key; the service can't open what is sealed to it."""
     access.require_role(caller, OPERATOR, OWNER)
     if (kind == RECIPIENT) != (public_key is not None):
         raise Invalid(
-            "A recipient brings its public key, a key for encryption is made here.",
+            "A recipient brings its public key, a key for encryption or tokens is made here.",
             faults=[Fault("key-kind", pointer="/public_key")],
         )
     if public_key is not None:
@@ -70,7 +70,7 @@ def create_key(
                 version=1,
             )
             tx.add(stamp(desk, row))
-            if kind == ENCRYPTION:
+            if kind != RECIPIENT:
                 keychain.create(tx, desk.keyring, desk.clock, keychain.NAMED, organisation=caller.organisation, scope=row.id)
             audit.note(desk, tx, caller, "create_key", row.id, kind=kind)
             return _shown(row)
@@ -91,9 +91,9 @@ def delete_key(desk: Desk, caller: Caller, name: str) -> None:
     access.require_role(caller, OPERATOR, OWNER)
     with desk.database.write() as tx:
         row = _own(desk, tx, caller, name)
-        if row.kind == ENCRYPTION:
+        if row.kind != RECIPIENT:
             raise Conflict(
-                "Deleting a key for encryption would lose what it encrypted; deletion with recovery is not available yet."
+                "Deleting a key would lose what was encrypted or tokenized under it; deletion with recovery is not available yet."
             )
         if any(name in _recipients(one) for one in _all_datasets(tx, caller)):
             raise Conflict("A dataset's policy seals to this recipient; delete the dataset first.")

@@ -132,6 +132,11 @@ def technique_keys(desk: Desk, dataset: tables.Dataset) -> TechniqueKeys:
         pseudonyms={kind: prf.pseudonym_key(population_key, population=population, kind=kind) for kind in kinds},
         named={name: _named(desk, organisation, name) for name in set(policy.key_names().values())},
         recipients={name: _recipient(desk, organisation, name) for name in set(policy.recipient_names().values())},
+        population=population,
+        person=(json.loads(dataset.privacy_unit) or {}).get("column", ""),
+        tokens={one: _token_key(desk, organisation, *one) for one in set(policy.token_keys().values())},
+        shifts=_shift_keys(desk, dataset, schema, policy),
+        noise=desk.sampler,
     )
 
 
@@ -159,6 +164,21 @@ def _named(desk: Desk, organisation: str, name: str) -> tuple[bytes, int]:
     row = _key_row(desk, organisation, name)
     key = keychain.purpose_key(desk, keychain.NAMED, organisation=organisation, scope=row.id)
     return key, desk.keyring.purpose_versions(keychain.NAMED, organisation=organisation, scope=row.id)[-1]
+
+
+def _token_key(desk: Desk, organisation: str, name: str, version: int) -> bytes:
+    row = _key_row(desk, organisation, name)
+    return keychain.purpose_key(desk, keychain.NAMED, organisation=organisation, scope=row.id, version=version)
+
+
+def _shift_keys(desk: Desk, dataset: tables.Dataset, schema: Schema, policy: Policy) -> dict[int, bytes]:
+    """Return the key of each greatest shift: of the population's own, for the identifier kind of the privacy id."""
+    if not policy.shifts():
+        return {}
+    organisation, population = dataset.organisation_id, dataset.population_id
+    kind = schema.column(json.loads(dataset.privacy_unit)["column"]).identifier or ""
+    key = keychain.purpose_key(desk, keychain.SHIFTS, organisation=organisation, scope=population)
+    return {most: prf.shift_key(key, population=population, kind=kind, max_days=most) for most in policy.shifts()}
 
 
 def _recipient(desk: Desk, organisation: str, name: str) -> RecipientPublicKey:

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.clock import rfc3339
+from app.deidentification.techniques import Randomize
 from app.operations.datasets import definition
 from app.operations.desk import Caller, Desk
 from app.operations.form import Mode
 from app.store import tables
+from app.table.exact import decimal_text
 from app.table.limits import MAX_FAULTS
 from app.table.rejects import Rejects
 
@@ -75,12 +77,14 @@ def reply(desk: Desk, caller: Caller, dataset: tables.Dataset, outcome: Outcome,
 
 
 def _columns(dataset: tables.Dataset, outcome: Outcome) -> list[dict[str, Any]]:
-    """Return technique, values stored and nulls of each column."""
+    """Return technique, values stored and nulls of each column, and the epsilon of a randomized one, which no ledger has."""
     schema, policy = definition(dataset)
     report = []
     for column in schema.columns:
         nulls = outcome.nulls.get(column.name, 0)
         stored = outcome.rows - nulls if column.name in outcome.nulls else 0
         line: dict[str, Any] = {"name": column.name, "technique": policy.techniques[column.name].name, "stored": stored}
-        report.append(line | ({"nulls": nulls} if nulls else {}))
+        technique = policy.techniques[column.name]
+        stated = {"epsilon": decimal_text(technique.epsilon)} if isinstance(technique, Randomize) else {}
+        report.append(line | stated | ({"nulls": nulls} if nulls else {}))
     return report

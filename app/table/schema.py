@@ -166,7 +166,7 @@ class Schema:
 class StoredColumn:
     """What is left of a column once its technique was applied: the only thing that a question sees.
 
-    Type, step, bounds and categories are those of the technique's output; `ordinal` is its place in the stored table.
+    `ordinal` is its place in the stored table. A date's bounds are days since 1970, its step the months of its period, if any.
     """
 
     name: str

@@ -160,11 +160,13 @@ def test_a_bin_holds_its_values_and_generalising_twice_changes_nothing(values, w
 @bounded
 @given(st.lists(st.none() | st.dates(), min_size=1, max_size=6), st.sampled_from(Period))
 def test_periods_are_the_calendar_s(days: list[date | None], to: Period) -> None:
-    """A day is kept as its own year, or as the first of its own month."""
+    """A day is kept as its own year, or as the first of its own quarter or month."""
     kept = generalize(
         pa.array(days, pa.date32()), Column("c", ColumnType.DATE), GeneralizePeriod(to=to), faults=RowFaults(PLACES)
     )
-    expected = [None if day is None else day.year if to is Period.YEAR else day.replace(day=1) for day in days]
+    first = {Period.YEAR: lambda day: day.year, Period.MONTH: lambda day: day.replace(day=1)}
+    first[Period.QUARTER] = lambda day: date(day.year, (day.month - 1) // 3 * 3 + 1, 1)
+    expected = [None if day is None else first[to](day) for day in days]
     assert kept.to_pylist() == expected
 
 

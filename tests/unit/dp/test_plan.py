@@ -86,10 +86,23 @@ def test_a_key_without_values_is_refused():
 
 
 def test_months_are_a_domain():
-    month = dataclasses.replace(COLUMNS[6], name="month", groupable=True, lower=Fraction(0), upper=Fraction(400))
+    month = dataclasses.replace(
+        COLUMNS[6], name="month", groupable=True, step=Fraction(1), lower=Fraction(0), upper=Fraction(400)
+    )
     (key,) = keys_of(["month"], dataclasses.replace(visits(), columns=(*COLUMNS, month)))
     assert key.shown[:2] == ("1970-01-01", "1970-02-01")
     assert key.shown[-1] == "1971-02-01"
+
+
+def test_quarters_are_a_domain_and_days_are_none():
+    quarter = dataclasses.replace(COLUMNS[6], name="q", groupable=True, step=Fraction(3), lower=Fraction(0), upper=Fraction(400))
+    (key,) = keys_of(["q"], dataclasses.replace(visits(), columns=(*COLUMNS, quarter)))
+    assert key.shown == ("1970-01-01", "1970-04-01", "1970-07-01", "1970-10-01", "1971-01-01")
+    last = dataclasses.replace(quarter, lower=Fraction(2_932_806), upper=Fraction(2_932_806))
+    assert keys_of(["q"], dataclasses.replace(visits(), columns=(*COLUMNS, last)))[0].shown == ("9999-10-01",)
+    days = dataclasses.replace(quarter, step=None)
+    with pytest.raises(errors.Invalid):
+        keys_of(["q"], dataclasses.replace(visits(), columns=(*COLUMNS, days)))
 
 
 def test_only_the_needed_columns_are_opened():
