@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from app.crypto import prf
+from app.crypto import prf, siv
 from app.crypto.identifiers import normalize
 from app.deidentification.encrypt import plaintexts
 from app.deidentification.generalize import generalize
@@ -20,7 +20,22 @@ from app.deidentification.normal_forms import normal_forms
 from app.deidentification.phones import own_normal_form
 from app.deidentification.policy import Policy
 from app.deidentification.row_faults import RowFaults
-from app.deidentification.techniques import GeneralizePeriod, GeneralizePrefix, GeneralizeWidth, Mask, Period
+from app.deidentification.shift_dates import shift_dates
+from app.deidentification.suppress import suppress_cells
+from app.deidentification.techniques import (
+    GeneralizeEdges,
+    GeneralizeEnds,
+    GeneralizeHierarchy,
+    GeneralizePeriod,
+    GeneralizePrefix,
+    GeneralizeRound,
+    GeneralizeWidth,
+    Mask,
+    Period,
+    ShiftDates,
+    SuppressCells,
+)
+from app.deidentification.tokenize import tokenize
 from app.table.arrow import pa
 from app.table.cell import cell_reader
 from app.table.schema import Column, ColumnType, Schema
@@ -180,6 +195,96 @@ def test_prefixes_are_prefixes_and_prefixing_twice_changes_nothing(values: list[
     assert generalize(once, Column("c", ColumnType.TEXT), technique, faults=RowFaults(PLACES)) == once
 
 
+ids = st.sampled_from(["p1", " p1", "P1", "é", "e\u0301", "p2"])
+SHIFT = prf.shift_key(b"k" * 32, population="p", kind="patient-id", max_days=40)
+
+
+@bounded
+@given(st.lists(st.none() | INT64, min_size=1, max_size=6), st.sets(INT64, min_size=1, max_size=5))
+@example([0, 5, 9], {5, 9})
+def test_a_value_lies_in_the_interval_that_is_stored(values: list[int | None], cuts: set[int]) -> None:
+    """Interval i holds v exactly where edge i ≤ v < edge i + 1, the outermost two being open; null stays null."""
+    edges = tuple(Fraction(cut) for cut in sorted(cuts))
+    plain = Column("c", ColumnType.INTEGER)
+    kept = generalize(pa.array(values, pa.int64()), plain, GeneralizeEdges(edges=edges), faults=RowFaults(PLACES))
+    for value, place in zip(values, kept.to_pylist(), strict=True):
+        assert place == (None if value is None else sum(edge <= value for edge in edges))
+
+
+@bounded
+@given(st.lists(st.none() | INT64, min_size=1, max_size=6), st.integers(1, 10**6), st.integers(-(10**9), 10**9))
+def test_rounding_is_python_s_and_rounding_twice_changes_nothing(values: list[int | None], step: int, lower: int) -> None:
+    """r(v) = round(v / step) · step, ties to the even multiple, within the rounded bounds; r(r(v)) = r(v)."""
+    declared = Column("c", ColumnType.INTEGER, lower=Fraction(lower), upper=Fraction(lower + 10 * step))
+    technique, faults = GeneralizeRound(round_to=Fraction(step)), RowFaults(PLACES)
+    once = generalize(pa.array(values, pa.int64()), declared, technique, faults=faults)
+    faults.raise_if_any()
+    first, last = (round(Fraction(bound, step)) * step for bound in (lower, lower + 10 * step))
+    for value, kept in zip(values, once.to_pylist(), strict=True):
+        assert kept == (None if value is None else min(max(round(Fraction(value, step)) * step, first), last))
+    assert generalize(once, declared, technique, faults=faults) == once
+
+
+@bounded
+@given(st.lists(st.none() | INT64, min_size=1, max_size=6), INT64, st.integers(1, 10**6), st.sets(INT64, max_size=3))
+def test_ends_and_cells_are_what_they_say(values: list[int | None], low: int, spread: int, named: set[int]) -> None:
+    """Coded: min(max(v, bottom), top). Suppressed: null exactly where v < below, v > above or v is named."""
+    plain, high = Column("c", ColumnType.INTEGER), min(low + spread, 2**63 - 1)
+    assume(low < high)
+    array, ends = pa.array(values, pa.int64()), GeneralizeEnds(bottom=Fraction(low), top=Fraction(high))
+    coded = generalize(array, plain, ends, faults=RowFaults(PLACES)).to_pylist()
+    assert coded == [None if value is None else min(max(value, low), high) for value in values]
+    stated = tuple(Fraction(value) for value in sorted(named | {value for value in values[:1] if value is not None}))
+    left = suppress_cells(array, plain, SuppressCells(below=Fraction(low), above=Fraction(high), values=stated)).to_pylist()
+    assert left == [value if value is not None and low <= value <= high and value not in stated else None for value in values]
+
+
+@bounded
+@given(st.lists(st.tuples(ids, st.none() | st.dates(date(2, 1, 1), date(9998, 1, 1))), min_size=1, max_size=8))
+def test_dates_of_a_person_move_by_one_number_of_days(rows: list[tuple[str, date | None]]) -> None:
+    """shifted(d) − d is one number of days for all rows of a normal form, at least 1 and at most max_days either way."""
+    people = normal_forms(pa.array([who for who, _ in rows]), kind="patient-id", country=None)
+    faults = RowFaults(PLACES)
+    days, technique = pa.array([day for _, day in rows], pa.date32()), ShiftDates(max_days=40)
+    moved = shift_dates(days, Column("c", ColumnType.DATE), technique, people=people, key=SHIFT, faults=faults).to_pylist()
+    faults.raise_if_any()
+    known: dict[str | None, int] = {}
+    for (who, day), new in zip(rows, moved, strict=True):
+        assert (new is None) == (day is None)
+        if day is not None:
+            shift = (new - day).days
+            assert 1 <= abs(shift) <= 40
+            assert known.setdefault(normalize("patient-id", who), shift) == shift
+
+
+@bounded
+@given(st.lists(st.none() | texts, min_size=1, max_size=8), st.binary(min_size=32, max_size=32))
+def test_tokens_are_equal_exactly_where_texts_are_and_come_back(values: list[str | None], key: bytes) -> None:
+    """token(a) = token(b) exactly where a = b, and opening a token gives its text; null stays null."""
+    place = {"organisation": "o", "name": "n"}
+    tokenizer = siv.Tokenizer(key, **place, version=1)
+    tokens = tokenize(pa.array(values, pa.string()), Column("c", ColumnType.TEXT), tokenizer=tokenizer, faults=RowFaults(PLACES))
+    opener = siv.Detokenizer({1: key}.get, **place)
+    assert [None if token is None else opener.open(token) for token in tokens.to_pylist()] == values
+    assert len(set(tokens.to_pylist())) == len(set(values))
+
+
+@bounded
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.sampled_from([["x", "p"], ["y", "p"], ["z", "q"]]), min_size=1),
+    st.lists(st.none() | st.sampled_from("abcdefg"), min_size=1, max_size=8),
+    st.integers(1, 2),
+)
+def test_a_value_is_stored_as_its_ancestor(tree: dict[str, list[str]], values: list[str | None], level: int) -> None:
+    """The label stored for v is its ancestor at the level, `unknown` where v is not in the tree; null stays null."""
+    pairs = tuple(sorted((value, tuple(above)) for value, above in tree.items()))
+    technique = GeneralizeHierarchy(hierarchy=pairs, level=level, unknown="?")
+    kept = generalize(pa.array(values, pa.string()), Column("c", ColumnType.TEXT), technique, faults=RowFaults(PLACES))
+    labels = technique.labels()
+    expected = [None if value is None else tree[value][level - 1] if value in tree else "?" for value in values]
+    assert [None if place is None else labels[place] for place in kept.to_pylist()] == expected
+
+
 names = st.from_regex(r"[a-z][a-z0-9-]{0,10}", fullmatch=True)
 years = st.integers(1, 9998).flatmap(lambda low: st.tuples(st.just(low), st.integers(low + 1, 9999)))
 TECHNIQUES = {
@@ -191,14 +296,40 @@ TECHNIQUES = {
         st.builds(lambda n: {"technique": "generalize", "prefix": n}, st.integers(1, 64)),
         st.builds(lambda key: {"technique": "encrypt", "key": key}, names),
         st.builds(lambda name: {"technique": "seal", "recipient": name}, names),
+        st.builds(lambda key, version: {"technique": "tokenize", "key": key, "version": version}, names, st.integers(1, 9)),
+        st.builds(lambda known: {"technique": "suppress", "cells": {"values": [*known]}}, st.sets(texts, min_size=1, max_size=3)),
+        st.builds(lambda n: {"technique": "generalize", "hierarchy": {"a": ["b"] * n}, "level": n}, st.integers(1, 3)),
     ),
     "date": st.one_of(
         st.builds(lambda two: {"technique": "generalize", "to": "year", "lower": f"{two[0]:04}", "upper": two[1]}, years),
         st.builds(
             lambda two: {"technique": "generalize", "to": "month", "lower": f"{two[0]:04}-07", "upper": f"{two[1]:04}-02"}, years
         ),
+        st.builds(
+            lambda two: {"technique": "generalize", "to": "quarter", "lower": f"{two[0]:04}-Q4", "upper": f"{two[1]:04}-Q1"},
+            years,
+        ),
+        st.builds(
+            lambda days, first: {
+                "technique": "shift_dates",
+                "max_days": days,
+                "lower": first.isoformat(),
+                "outside": "refuse",
+            },
+            st.integers(1, 300),
+            st.dates(date(2, 1, 1)),
+        ),
+        st.builds(lambda day: {"technique": "suppress", "cells": {"above": day.isoformat()}}, st.dates()),
+        st.builds(lambda day: {"technique": "generalize", "edges": [day.isoformat()]}, st.dates()),
     ),
-    "decimal": st.builds(lambda n: {"technique": "generalize", "width": f"{n}.25"}, st.integers(1, 10**6)),
+    "decimal": st.one_of(
+        st.builds(lambda n: {"technique": "generalize", "width": f"{n}.25"}, st.integers(1, 10**6)),
+        st.builds(lambda n: {"technique": "generalize", "round_to": f"{n}.5"}, st.integers(1, 10**6)),
+        st.builds(lambda n: {"technique": "generalize", "edges": [f"-{n}.75", "0", f"{n}.25"]}, st.integers(1, 10**6)),
+        st.builds(lambda n: {"technique": "generalize", "bottom": f"-{n}.25", "top": n}, st.integers(1, 10**6)),
+        st.builds(lambda n: {"technique": "suppress", "cells": {"below": "0.25", "values": [n]}}, st.integers(1, 10**6)),
+    ),
+    "category": st.builds(lambda n: {"technique": "randomize", "epsilon": f"{n}.125"}, st.integers(0, 19)),
 }
 
 
@@ -211,6 +342,7 @@ def test_policies_read_back_as_they_were_written(body: dict[str, dict[str, objec
             {"name": "text", "type": "text", "identifier": "id"},
             {"name": "date", "type": "date"},
             {"name": "decimal", "type": "decimal", "step": "0.25"},
+            {"name": "category", "type": "category", "categories": ["a", "b"]},
         ]
     )
     policy = Policy.from_json(body, schema)
