@@ -53,7 +53,7 @@ class NewDataset(Body):
     population: str = Field(max_length=36)
     max_rows: int = Field(ge=1, le=datasets.MOST_ROWS)
     columns: Annotated[Any, Field(alias="schema")]
-    policy: Any
+    policy: Any = Field(description="By column name a technique and its members; docs/techniques.md lists them.")
     privacy_unit: PrivacyUnit | None = None
 
 

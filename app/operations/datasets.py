@@ -7,6 +7,7 @@ Invariants
 - Nobody holds both pseudonymise and export for one population (soundness R28).
 """
 
+import functools
 import json
 from typing import Any
 
@@ -30,10 +31,11 @@ def create_dataset(desk: Desk, caller: Caller, *, body: dict[str, Any], claim: C
     """Define a dataset; every fault of schema, policy and privacy unit is reported at once."""
     access.require_role(caller, OWNER)
     schema, policy = read_definition(body)
+    techniques.check_noise(desk, schema, policy)
     with desk.database.write() as tx:
         population = access.population(desk, tx, caller, body["population"])
         _check_unit(population.unit, body.get("privacy_unit"), schema, policy)
-        techniques.check(desk, tx, caller, schema, policy, unit=population.unit)
+        techniques.check(tx, caller, policy, unit=population.unit)
 
         def act() -> dict[str, Any]:
             if datasets.named(tx, caller.organisation, body["name"]) is not None:
@@ -81,6 +83,9 @@ def update_dataset(
 ) -> dict[str, Any]:
     """Change a definition; once rows were accepted only `max_rows` may change, and only up, and `from_data` may go (R21)."""
     access.require_role(caller, OWNER)
+    with desk.database.read() as tx:
+        wanted = _wanted(access.dataset(desk, tx, caller, dataset_id), changes)
+    techniques.check_noise(desk, *read_definition(wanted))  # what loads a library is done before the write that If-Match guards
     with desk.database.write() as tx:
         row = access.dataset(desk, tx, caller, dataset_id)
         if expected is None or expected != row.version:
@@ -91,22 +96,23 @@ def update_dataset(
             )
         if row.frozen and changes.get("max_rows", row.max_rows) < row.max_rows:
             raise SchemaFrozen("max_rows of a dataset with rows may only rise.")
-        present = {
-            "schema": json.loads(row.schema),
-            "policy": json.loads(row.policy),
-            "privacy_unit": json.loads(row.privacy_unit),
-        }
-        wanted = {**present, "max_rows": row.max_rows, **changes}
+        wanted = _wanted(row, changes)
         schema, policy = read_definition(wanted)
         population = access.population(desk, tx, caller, row.population_id)
         _check_unit(population.unit, wanted["privacy_unit"], schema, policy)
-        techniques.check(desk, tx, caller, schema, policy, unit=population.unit)
+        techniques.check(tx, caller, policy, unit=population.unit)
         row.schema, row.policy = json.dumps(schema.as_json()), json.dumps(policy.as_json())
         row.privacy_unit, row.max_rows = json.dumps(wanted["privacy_unit"]), wanted["max_rows"]
         restamp(desk, row)
         techniques.lay_keys(desk, tx, population, policy)
         audit.note(desk, tx, caller, "update_dataset", row.id)
         return shown(row)
+
+
+def _wanted(row: tables.Dataset, changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the definition as it would be with the changes."""
+    texts = {"schema": row.schema, "policy": row.policy, "privacy_unit": row.privacy_unit}
+    return {name: json.loads(text) for name, text in texts.items()} | {"max_rows": row.max_rows} | changes
 
 
 def _may_follow_rows(row: tables.Dataset, changes: dict[str, Any]) -> bool:
@@ -223,8 +229,14 @@ def read_definition(body: dict[str, Any]) -> tuple[Schema, Policy]:
 
 def definition(row: tables.Dataset) -> tuple[Schema, Policy]:
     """Return the schema and policy of a verified row."""
-    schema = Schema.from_json(json.loads(row.schema))
-    return schema, Policy.from_json(json.loads(row.policy), schema)
+    return _read(row.schema, row.policy)
+
+
+@functools.lru_cache(maxsize=64)
+def _read(schema: str, policy: str) -> tuple[Schema, Policy]:
+    """Read what is stored, once for many chunks: a hierarchy may have thousands of values."""
+    columns = Schema.from_json(json.loads(schema))
+    return columns, Policy.from_json(json.loads(policy), columns)
 
 
 def shown(row: tables.Dataset) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Invariants
 - Noise out of the source's range is refused when the dataset is defined, never when rows arrive.
 """
 
+from app.deidentification.members import escape
 from app.deidentification.policy import Policy
 from app.deidentification.randomize import calibrate
 from app.deidentification.techniques import Encrypt, Randomize, Seal, ShiftDates, Tokenize
@@ -14,20 +15,18 @@ from app.operations import keychain
 from app.operations.desk import Caller, Desk
 from app.store import keys, tables
 from app.store.engine import Transaction
-from app.table.schema import Column, Schema
+from app.table.schema import Schema
 
 
-def check(desk: Desk, tx: Transaction, caller: Caller, schema: Schema, policy: Policy, *, unit: str) -> None:
-    """Check what a policy needs beside its schema: keys by name, a person to shift dates by, noise within its source's range."""
+def check(tx: Transaction, caller: Caller, policy: Policy, *, unit: str) -> None:
+    """Check what a policy needs of the store: keys by name, and a person to shift dates by."""
     _check_keys(tx, caller, policy)
     for name, technique in policy.techniques.items():
         if isinstance(technique, ShiftDates) and unit != "person":
             raise Invalid(
                 "Dates are shifted by person, and this population has none.",
-                faults=[Fault("shift-needs-person", pointer=f"/policy/{name}/technique")],
+                faults=[Fault("shift-needs-person", pointer=f"/policy/{escape(name)}/technique")],
             )
-        if isinstance(technique, Randomize) and schema.column(name).grid is not None:
-            _check_noise(desk, schema.column(name), technique)
 
 
 def lay_keys(desk: Desk, tx: Transaction, population: tables.Population, policy: Policy) -> None:
@@ -38,14 +37,19 @@ def lay_keys(desk: Desk, tx: Transaction, population: tables.Population, policy:
         )
 
 
-def _check_noise(desk: Desk, column: Column, technique: Randomize) -> None:
-    try:
-        calibrate(column, technique, noise=desk.sampler())
-    except Invalid:
-        raise Invalid(
-            "The noise that this column needs is out of the sampler's range; state a larger epsilon, or narrower bounds.",
-            faults=[Fault("noise-out-of-range", pointer=f"/policy/{column.name}/epsilon")],
-        ) from None
+def check_noise(desk: Desk, schema: Schema, policy: Policy) -> None:
+    """Check that the noise of each randomized number is within its source's range; loads the library, so outside of writes."""
+    for column in schema.columns:
+        technique = policy.techniques[column.name]
+        if not isinstance(technique, Randomize) or column.grid is None:
+            continue
+        try:
+            calibrate(column, technique, noise=desk.sampler())
+        except Invalid:
+            raise Invalid(
+                "The noise that this column needs is out of the sampler's range; state a larger epsilon, or narrower bounds.",
+                faults=[Fault("noise-out-of-range", pointer=f"/policy/{escape(column.name)}/epsilon")],
+            ) from None
 
 
 def _check_keys(tx: Transaction, caller: Caller, policy: Policy) -> None:
@@ -61,8 +65,8 @@ def _check_keys(tx: Transaction, caller: Caller, policy: Policy) -> None:
                 continue
         key = keys.named(tx, caller.organisation, name)
         if key is None or key.kind != kind:
-            fault = Fault("unknown-key", pointer=f"/policy/{column}/{member}")
+            fault = Fault("unknown-key", pointer=f"/policy/{escape(column)}/{member}")
             raise Invalid(f"The policy names {what} that does not exist; create it under /v1/keys first.", faults=[fault])
         if isinstance(technique, Tokenize) and technique.version not in keychain.versions(tx, caller.organisation, key.id):
-            fault = Fault("unknown-key-version", pointer=f"/policy/{column}/version")
+            fault = Fault("unknown-key-version", pointer=f"/policy/{escape(column)}/version")
             raise Invalid("The policy names a version that the key does not have.", faults=[fault])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.crypto import siv
+from app.errors import Sealed
 from app.operations import keychain
 from app.store import keys
 from tacit.client import Client
@@ -225,6 +226,46 @@ def test_rows_that_break_a_technique_s_rule_are_named_or_left_out(small_world: W
     assert [(fault["row"], fault["column"], fault["rule"]) for fault in refused.value.errors] == places
     told = world.partner.upload(dataset, file, media_type="text/csv", on_error="skip")
     assert (told["rows"], told["rejected_rows"]) == (1, 2)
+
+
+def test_a_hierarchy_of_thousands_is_a_policy_like_others(small_world: World) -> None:
+    world = small_world
+    tree = {f"code {number}": [f"group {number // 100}"] for number in range(8_000)}
+    schema = [SCHEMA[0], {"name": "code", "type": "text"}]
+    policy = {
+        "patient_id": {"technique": "pseudonymize"},
+        "code": {"technique": "generalize", "hierarchy": tree, "level": 1},
+    }
+    population = world.population(epsilon="1000")
+    dataset = world.dataset(population, schema=schema, policy=policy)
+    world.owner.set_allowance(population, world.ids["analyst"], epsilon="1000")
+    file = "patient_id,code\n" + "".join(f"P-{number},code {number * 7 % 8_000}\n" for number in range(8_000))
+    world.partner.upload(dataset, file.encode(), media_type="text/csv")
+    assert close(grouped(world.analyst, dataset, "code"), Counter({f"group {group}": 100 for group in range(80)}))
+
+
+def test_r24_a_key_for_shifts_that_was_not_committed_is_held_by_nobody(small_world: World) -> None:
+    """A definition that fails leaves no key behind, in the store or in memory; of two that succeed one makes it."""
+    world = small_world
+    desk, place = world.desk, {"organisation": world.caller("owner").organisation, "scope": world.population()}
+
+    def lay() -> None:
+        with desk.database.write() as tx:
+            keychain.create_missing(tx, desk.keyring, desk.clock, keychain.SHIFTS, **place)
+            if failing:
+                raise ConnectionError
+
+    failing = True
+    with pytest.raises(ConnectionError):
+        lay()
+    with pytest.raises(Sealed):
+        keychain.purpose_key(desk, keychain.SHIFTS, **place)
+    failing = False
+    lay()
+    key = keychain.purpose_key(desk, keychain.SHIFTS, **place)
+    lay()
+    desk.keyring.forget_purpose_key(keychain.SHIFTS, **place, version=1)
+    assert keychain.purpose_key(desk, keychain.SHIFTS, **place) == key
 
 
 def test_what_was_randomized_is_drawn_once_and_costs_nothing_in_the_ledger(small_world: World) -> None:

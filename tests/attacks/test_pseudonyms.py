@@ -7,16 +7,19 @@ import os
 
 import pytest
 
-from app.crypto import prf
+from app.crypto import prf, siv
 from app.deidentification.apply import TechniqueKeys, apply
 from app.deidentification.keyed_hash import column_hashes
 from app.deidentification.policy import Policy
+from app.deidentification.row_faults import RowFaults
+from app.deidentification.tokenize import domain, tokenize
 from app.table.arrow import pa, pc
 from app.table.rows import Rows
-from app.table.schema import Schema
+from app.table.schema import Column, ColumnType, Schema
 
 VICTIMS, LONG = 2_000, bool(os.environ.get("TACIT_FULL"))
 DICTIONARY = 1_000_000 if LONG else 100_000
+NUMBERS = pa.array(range(VICTIMS))
 SCHEMA = Schema.from_json([{"name": "phone", "type": "text", "identifier": "phone", "country": "US", "nullable": False}])
 POLICY = Policy.from_json({"phone": {"technique": "pseudonymize"}}, SCHEMA)
 
@@ -65,6 +68,22 @@ def test_i20_no_unkeyed_hash_of_any_writing_is_in_the_column(plain: str):
             digest = hashlib.new(plain, writing.encode()).digest()
             guesses += [digest[:16], digest[-16:]]
     assert found(column, pa.array(guesses, pa.binary(16))) == 0
+
+
+@pytest.mark.attack("I20")
+def test_i20_a_dictionary_finds_no_token_without_the_key():
+    """Who may tokenize finds everybody, who may not finds nobody: the same attack on a column of tokens."""
+    key, column = os.urandom(32), Column("phone", ColumnType.TEXT, nullable=False, identifier="phone", country="US")
+    victims = pa.array(numbers(DICTIONARY)[:: DICTIONARY // VICTIMS])
+
+    def tokens(values: pa.Array, with_key: bytes, *, name: str = "ids", population: str = "p") -> pa.Array:
+        place = {"organisation": "o", "name": name, "version": 1, "domain": domain(column, population=population)}
+        return tokenize(values, column, tokenizer=siv.Tokenizer(with_key, **place), faults=RowFaults(NUMBERS))
+
+    stored, guesses = tokens(victims, key), victims.slice(0, 500)
+    assert found(stored, tokens(guesses, key)) == 500
+    assert found(stored, tokens(guesses, bytes(32))) == 0
+    assert found(stored, tokens(guesses, key, name="other")) == found(stored, tokens(guesses, key, population="q")) == 0
 
 
 @pytest.mark.attack("I20")

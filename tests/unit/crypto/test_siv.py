@@ -34,6 +34,7 @@ def test_a_text_comes_back_and_has_one_token(text: str) -> None:
     assert Detokenizer({1: KEY}.get, **OWN).open_text(token) == text
 
 
+@pytest.mark.attack("C2")
 def test_c2_no_bit_of_a_token_may_change() -> None:
     token = tokenizer().token("943 476 5919")
     damaged = [token[:length] for length in range(len(token))] + [token + b"\0", token + bytes(16)]
@@ -45,6 +46,7 @@ def test_c2_no_bit_of_a_token_may_change() -> None:
             Detokenizer(lambda _: KEY, **OWN).open(bytes(one))
 
 
+@pytest.mark.attack("C3")
 @pytest.mark.parametrize("place", PLACES[1:])
 def test_c3_organisation_name_and_domain_are_bound(place: dict[str, object]) -> None:
     """Each field of the context, and each way of cutting two of them elsewhere."""
@@ -54,6 +56,7 @@ def test_c3_organisation_name_and_domain_are_bound(place: dict[str, object]) -> 
     assert siv.person_of(Tokenizer(KEY, **place, version=1).token("value")) != siv.person_of(token)
 
 
+@pytest.mark.attack("C3")
 def test_c3_the_version_and_the_key_are_bound() -> None:
     token = tokenizer().token("value")
     relabelled = (2).to_bytes(4, "big") + token[4:]
