@@ -34,6 +34,7 @@ from app.errors import Fault
 from app.noise.sampler import Sampler
 
 _UNREAD = frozenset({Kind.COUNT, Kind.COUNT_PEOPLE})  # of their column only the nulls matter
+_ALTERING = frozenset({"randomize", "shift_dates"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Plan:
     source: str
     cost: Cost
     deadline: int
+    altered: tuple[str, ...] = ()  # of the columns that are read, those whose values are not those that came
 
     @property
     def cells(self) -> int:
@@ -124,6 +126,7 @@ def plan(query: Query, table: PublicTable, *, sampler: Sampler, cap: Fraction) -
             bounded=table.unit is Unit.PERSON,
             statistics=cell_count(keys) * sum(shape.statistics for shape in shapes),
         ),
+        altered=tuple(name for name in query.columns if table.by_name[name].technique in _ALTERING),
     )
 
 
@@ -190,5 +193,8 @@ def _words(plan: Plan) -> list[str]:
         )
     sentences += [measure.words(plan.source) for measure in plan.measures]
     sentences.append(f"Cost: epsilon {plan.cost.as_json()['epsilon']}, whatever the data.")
+    if plan.altered:
+        names = ", ".join(plan.altered)
+        sentences.append(f"The answer is about what is stored; drawn at random or moved before that were: {names}.")
     sentences.append("Intervals cover the noise, not what clamping and bounding take away.")
     return sentences

@@ -125,6 +125,10 @@ def test_a_dataset_of_all_techniques_is_filled_asked_and_exported(world: World) 
     assert abs(counted("quarter", "<", "2020-04-01") - quarters["2020-01-01"]) <= 2
     assert abs(counted("seen", "<=", "2021-01-11") - 300) <= 2
     assert abs(counted("left", ">=", "2019-12-22T00:00:00Z") - 300) <= 2
+    told_first = ask.price(
+        dataset, {"select": COUNT, "where": {"column": "seen", "op": ">", "value": "2020-06-01"}, "epsilon": "1"}
+    )
+    assert any("drawn at random or moved before that were: seen." in sentence for sentence in told_first["words"])
     mean = ask.ask(dataset, {"select": [{"mean": {"column": "topped"}, "as": "m"}], "epsilon": "10"})
     assert abs(float(mean.rows()[0]["m"]) - sum(min(max(one["topped"], 18), 90) for one in PEOPLE) / 300) < 2
 
