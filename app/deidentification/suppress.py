@@ -24,7 +24,7 @@ def suppress_cells(values: Any, column: Column, technique: SuppressCells) -> Any
     if technique.values:
         named = pa.array([_stored(value, column, values.type).as_py() for value in technique.values], values.type)
         gone = pc.or_(gone, pc.is_in(values, value_set=named))
-    return pc.if_else(pc.fill_null(gone, False), pa.scalar(None, values.type), values)
+    return pc.if_else(gone, pa.scalar(None, values.type), values)  # null where it was null: comparing it is unknown
 
 
 def _stored(value: Exact | str | bool, column: Column, kind: Any) -> Any:  # noqa: FBT001 — a boolean column's value

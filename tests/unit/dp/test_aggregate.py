@@ -13,7 +13,7 @@ from app.dp.aggregate import aggregate
 from app.dp.json_form import read
 from app.dp.mechanism import present, release
 from app.dp.plan import plan
-from app.dp.rows import RowGroup
+from app.dp.rows import RowGroup, select
 from app.noise.sampler import source
 
 OPENDP = source("opendp")
@@ -214,3 +214,21 @@ def test_nothing_grouped_is_one_group_with_an_empty_key():
     for told_value in told["groups"][0]["values"]:
         low, high = (Fraction(text) for text in told_value["interval"])
         assert told_value["value"] is None or low <= Fraction(told_value["value"]) <= high
+
+
+def test_r3_a_token_counts_as_the_person_of_its_synthetic_iv():
+    """A dataset whose ids are tokens is bounded as one whose ids are the sixteen bytes that stand for them."""
+    question = read({"select": [{"count": {}}], "epsilon": "1"}, people(), cap=CAP)
+    planned = plan(question, people(), sampler=source("opendp"), cap=CAP)
+    group = rows([{"who": at // 3} for at in range(30)])
+    ids = group.columns["patient_id"].to_pylist()
+    seen = []
+    for version in (b"\0\0\0\1", b"\0\0\0\2"):
+        tokens = pa.array([version + one + bytes(32) for one in ids], pa.binary())
+        seen.append(select(RowGroup(30, {**group.columns, "patient_id": tokens.slice(0, 30)}), planned).person)
+    assert all((one == select(group, planned).person).all() for one in seen)
+    empty = RowGroup(0, {name: column.slice(0, 0) for name, column in {**group.columns, "patient_id": tokens}.items()})
+    assert len(select(empty, planned).person) == 0
+    for wrong in ([None] + [bytes(52)] * 29, [bytes(51)] + [bytes(52)] * 29):
+        with pytest.raises(errors.Integrity):
+            select(RowGroup(30, {**group.columns, "patient_id": pa.array(wrong, pa.binary())}), planned)
