@@ -213,6 +213,32 @@ def test_what_techniques_need_beside_the_schema_is_refused_with_its_place(small_
     assert refused(patient_id={"technique": "mask"}) == [("identifier-pseudonymized-not-null", "/privacy_unit/column")]
 
 
+def test_a_changed_definition_is_held_to_the_same_needs(small_world: World) -> None:
+    world = small_world
+    schema = [
+        SCHEMA[0],
+        {"name": "day", "type": "date"},
+        {"name": "n", "type": "integer", "lower": 0, "upper": 2**60, "nullable": False},
+    ]
+    kept = {"patient_id": {"technique": "pseudonymize"}, "day": {"technique": "keep"}, "n": {"technique": "keep"}}
+    dataset = world.dataset(world.population(), schema=schema, policy=kept)
+
+    def change(**techniques: dict[str, Any]) -> None:
+        etag = world.owner.get_dataset(dataset).etag
+        world.owner.update_dataset(dataset, {"policy": kept | techniques}, if_match=etag)
+
+    with pytest.raises(Problem) as refused:
+        change(n={"technique": "randomize", "epsilon": "0.001"})
+    assert refused.value.errors[0]["rule"] == "noise-out-of-range"
+    with pytest.raises(Problem) as refused:
+        change(patient_id={"technique": "tokenize", "key": "ids"})
+    assert refused.value.errors[0]["rule"] == "unknown-key"
+    change(day={"technique": "shift_dates", "max_days": 9})
+    world.partner.upload(dataset, b"patient_id,day,n\nP-1,2020-05-05,1\n", media_type="text/csv")
+    [row] = world.owner.iterate_rows(dataset, purpose="check")
+    assert 1 <= abs((date.fromisoformat(row["day"]) - date(2020, 5, 5)).days) <= 9
+
+
 def test_rows_that_break_a_technique_s_rule_are_named_or_left_out(small_world: World) -> None:
     world = small_world
     world.owner.create_key("ids", kind="tokenization")
