@@ -84,19 +84,10 @@ def update_dataset(
     """Change a definition; once rows were accepted only `max_rows` may change, and only up, and `from_data` may go (R21)."""
     access.require_role(caller, OWNER)
     with desk.database.read() as tx:
-        wanted = _wanted(access.dataset(desk, tx, caller, dataset_id), changes)
-    techniques.check_noise(desk, *read_definition(wanted))  # what loads a library is done before the write that If-Match guards
+        _, wanted = _changed(desk, tx, caller, dataset_id, changes, expected)
+    techniques.check_noise(desk, *read_definition(wanted))  # what loads a library is done before the write
     with desk.database.write() as tx:
-        row = access.dataset(desk, tx, caller, dataset_id)
-        if expected is None or expected != row.version:
-            raise PreconditionFailed("Send If-Match with the dataset's present ETag: read it, then change it.")
-        if row.frozen and not _may_follow_rows(row, changes):
-            raise SchemaFrozen(
-                "Rows were accepted under this definition, so only max_rows may change; make a new dataset for another."
-            )
-        if row.frozen and changes.get("max_rows", row.max_rows) < row.max_rows:
-            raise SchemaFrozen("max_rows of a dataset with rows may only rise.")
-        wanted = _wanted(row, changes)
+        row, wanted = _changed(desk, tx, caller, dataset_id, changes, expected)
         schema, policy = read_definition(wanted)
         population = access.population(desk, tx, caller, row.population_id)
         _check_unit(population.unit, wanted["privacy_unit"], schema, policy)
@@ -109,10 +100,21 @@ def update_dataset(
         return shown(row)
 
 
-def _wanted(row: tables.Dataset, changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the definition as it would be with the changes."""
+def _changed(
+    desk: Desk, tx: Transaction, caller: Caller, dataset_id: str, changes: dict[str, Any], expected: int | None
+) -> tuple[tables.Dataset, dict[str, Any]]:
+    """Return the dataset and its definition as it would be with the changes; refuse what its version or its rows forbid."""
+    row = access.dataset(desk, tx, caller, dataset_id)
+    if expected is None or expected != row.version:
+        raise PreconditionFailed("Send If-Match with the dataset's present ETag: read it, then change it.")
+    if row.frozen and not _may_follow_rows(row, changes):
+        raise SchemaFrozen(
+            "Rows were accepted under this definition, so only max_rows may change; make a new dataset for another."
+        )
+    if row.frozen and changes.get("max_rows", row.max_rows) < row.max_rows:
+        raise SchemaFrozen("max_rows of a dataset with rows may only rise.")
     texts = {"schema": row.schema, "policy": row.policy, "privacy_unit": row.privacy_unit}
-    return {name: json.loads(text) for name, text in texts.items()} | {"max_rows": row.max_rows} | changes
+    return row, {name: json.loads(text) for name, text in texts.items()} | {"max_rows": row.max_rows} | changes
 
 
 def _may_follow_rows(row: tables.Dataset, changes: dict[str, Any]) -> bool:
