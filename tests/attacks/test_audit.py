@@ -145,7 +145,8 @@ def test_c10_newest_entries_that_were_cut_are_missed_by_the_checkpoint_outside(w
 
 
 @pytest.mark.attack("C10")
-def test_c10_checkpoints_that_others_made_are_refused(world):
+def test_c10_checkpoints_that_others_made_are_refused(small_world):
+    world = small_world
     _told(world)
     other = json.loads(next(_outside(world).lines()))
     for change in ({"digest": "0" * 64}, {"ordinal": 1}, {"key_id": "A" * 43}, {"type": "receipt"}):
@@ -334,7 +335,8 @@ def _until(so):
         time.sleep(0.02)
 
 
-def test_auditors_page_and_filter_and_see_no_value(world):
+def test_auditors_page_and_filter_and_see_no_value(small_world):
+    world = small_world
     _told(world)
     every = list(world.auditor.audit())
     assert [one["ordinal"] for one in every] == list(range(1, len(every) + 1))

@@ -79,9 +79,9 @@ def test_c11_canaries_in_every_header_of_every_route_show_nowhere(small_world):
     token = small_world.tokens["partner"]
     seen = 0
     with logged_at_debug() as stream:
-        for method, path in routes:
+        for number, (method, path) in enumerate(routes):
             address = small_world.url + re.sub(r"\{[^}]+\}", CANARY, path)
-            for place, header in enumerate(HEADERS):
+            for place, header in enumerate(HEADERS if FULL else HEADERS[number % 4 :: 4], start=number):
                 for value in FORMS if FULL else FORMS[place % 3 : place % 3 + 1]:
                     sent = {"Authorization": f"Bearer {token}", header: f"Bearer {value}" if header == "Authorization" else value}
                     told = HTTP.request(method, f"{address}?{CANARY}={CANARY}", headers=sent)
@@ -89,7 +89,7 @@ def test_c11_canaries_in_every_header_of_every_route_show_nowhere(small_world):
                     assert told.status_code != 500, (method, path, header)
                     assert CANARY not in told.text, (method, path, header)
                     assert CANARY not in str(told.headers), (method, path, header)
-    assert seen >= len(routes) * len(HEADERS)
+    assert seen >= len(routes) * len(HEADERS) // (1 if FULL else 5)
     assert stream.getvalue().count("\n") > len(routes)
     assert CANARY not in stream.getvalue()
 
