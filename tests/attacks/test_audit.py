@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.clock import SystemClock
+from app.errors import Unavailable
 from app.main import open_desk
 from app.operations import checking, checkpoints
 from app.outside.checkpoint_file import CheckpointFile
@@ -326,6 +327,12 @@ def test_the_background_makes_them_and_survives_a_file_that_cannot_be_written(sm
         path.rmdir()
         _until(lambda: rows(desk, "SELECT count(*) FROM checkpoints") == [(1,)])
     assert len(list(_outside(small_world).lines())) == 1
+
+
+def test_a_start_refuses_a_place_for_checkpoints_that_is_not_there(small_world, tmp_path):
+    nowhere = small_world.settings.model_copy(update={"checkpoints": tmp_path / "absent" / "c.jsonl"})
+    with pytest.raises(Unavailable, match="TACIT_CHECKPOINTS"):
+        open_desk(nowhere, clock=SystemClock())
 
 
 def _until(so):
