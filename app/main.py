@@ -120,7 +120,7 @@ def _sweep(desk: Desk) -> None:
 
 def open_desk(settings: Settings, *, clock: Clock, parsers: Parsers | None = None) -> Desk:
     """Open database and keys; `Sealed` or `Unavailable` say what to do when something is missing."""
-    if not settings.checkpoints_path().parent.is_dir():
+    if settings.checkpoints is not None and not settings.checkpoints.parent.is_dir():
         raise Unavailable("The folder that TACIT_CHECKPOINTS names a file in does not exist: make it, or name another file.")
     database = Database(settings.database(), patience=settings.database_patience_seconds)
     schema.check_revision(database)
