@@ -7,6 +7,7 @@ A kind is the owner's label. Two labels are reserved and have a normaliser of th
 | opaque | NFC, then trimmed of Unicode white space; no case folding, no NFKC: `a1` and `A1` may be two people |
 | email | as opaque; one ``@``; domain lower-case with ASCII labels (RFC 5890); ASCII letters of the local part lower-case |
 | phone | E.164 by the column's country, an extension kept as ``;ext=`` (RFC 3966): one switchboard is many people |
+| text/… | of entities found in free text (`app.deidentification.redaction`), normalised there; no label holds a slash |
 
 Invariants
 - Normalising twice changes nothing; None means that there is no normal form, and the caller reports the row.
@@ -25,6 +26,7 @@ from app.errors import Invalid
 WHITESPACE: Final = "\t\n\x0b\x0c\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 
 _NORMALIZERS: Final = {"email": "email/1", "phone": "phone/1"}
+_FOUND_IN_TEXT: Final = {f"text/{kind}": f"{kind}/1" for kind in ("card", "date", "iban", "ip", "national_id", "url")}
 _ATEXT: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~.")
 _LDH: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _LOWER_ASCII: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
@@ -35,7 +37,7 @@ _DOMAIN_AT_MOST: Final = 253
 
 def normalizer(kind: str) -> str:
     """Return the name and version of the kind's normaliser; part of every pseudonym's domain."""
-    return _NORMALIZERS.get(kind, "opaque/1")
+    return _NORMALIZERS.get(kind) or _FOUND_IN_TEXT.get(kind, "opaque/1")
 
 
 def normalize(kind: str, value: str, *, country: str | None = None) -> str | None:

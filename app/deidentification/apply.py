@@ -20,6 +20,8 @@ from app.deidentification.normal_forms import normal_forms
 from app.deidentification.policy import Policy
 from app.deidentification.pseudonymize import pseudonymize
 from app.deidentification.randomize import randomize
+from app.deidentification.redaction.redact import redact
+from app.deidentification.redaction.technique import RedactText
 from app.deidentification.row_faults import RowFaults
 from app.deidentification.seal import seal
 from app.deidentification.shift_dates import shift_dates
@@ -157,6 +159,8 @@ def _column(values: Any, column: Column, policy: Policy, keys: TechniqueKeys) ->
             return values
         case Mask() as technique:
             return mask(values, technique)
+        case RedactText() as technique:
+            return redact(values, technique, keys=keys.pseudonyms)
         case SuppressCells() as technique:
             return suppress_cells(values, column, technique)
         case Randomize() as technique if keys.noise is not None:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import date
 from fractions import Fraction
 
+from app.deidentification.redaction.technique import RedactText
 from app.deidentification.techniques import (
     Encrypt,
     GeneralizeEdges,
@@ -83,7 +84,7 @@ def _readable(  # noqa: PLR0911 — one line for each technique
 
 def _opaque(bare: StoredColumn, column: Column, technique: Technique) -> StoredColumn:
     match technique:
-        case Mask():
+        case Mask() | RedactText():
             return bare
         case Pseudonymize():
             return replace(bare, type=ColumnType.BINARY, arrow_type="fixed_size_binary[16]", identifier=column.identifier)

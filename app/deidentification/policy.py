@@ -16,6 +16,7 @@ from typing import Any
 from app.deidentification.members import escape
 from app.deidentification.outcome import stored_column
 from app.deidentification.policy_form import read_technique
+from app.deidentification.redaction.technique import RedactText
 from app.deidentification.techniques import Encrypt, Keep, Seal, ShiftDates, Suppress, Technique, Tokenize
 from app.errors import Fault, Invalid
 from app.table.schema import Schema, StoredColumn
@@ -63,6 +64,10 @@ class Policy:
     def key_names(self) -> dict[str, str]:
         """Return the named key of each encrypted column."""
         return {name: one.key for name, one in self.techniques.items() if isinstance(one, Encrypt)}
+
+    def text_domains(self) -> frozenset[str]:
+        """Return the identifier kinds whose pseudonyms stand in redacted texts."""
+        return frozenset().union(*(one.domains for one in self.techniques.values() if isinstance(one, RedactText)))
 
     def recipient_names(self) -> dict[str, str]:
         """Return the recipient of each sealed column."""

@@ -13,6 +13,7 @@ from typing import Any
 from app.crypto.identifiers import normalize
 from app.deidentification.generalize_form import read_generalize
 from app.deidentification.members import Members, count, day, exact, listed, name, text
+from app.deidentification.redaction.form import read_redact_text
 from app.deidentification.techniques import (
     Encrypt,
     Keep,
@@ -35,7 +36,7 @@ MAX_CELL_VALUES = 1_000
 MAX_SHIFT = 3_650
 MAX_LOCAL_EPSILON = 20
 MAX_KEY_VERSION = 2**32 - 1
-LATER = frozenset({"redact_text", "paillier"})
+LATER = frozenset({"paillier"})
 
 _ORDERED = frozenset({ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.DATE})
 
@@ -173,6 +174,7 @@ _READERS: dict[str, Callable[[Members, Column], Technique | None]] = {
     "randomize": _randomize,
     "encrypt": _encrypt,
     "seal": _seal,
+    "redact_text": read_redact_text,
 }
 
 

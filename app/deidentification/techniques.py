@@ -8,6 +8,7 @@
 | tokenize | a deterministic, reversible token of a text or of an identifier's normal form | no |
 | mask | first and last characters; the rest, and the length, hidden | no |
 | generalize | a bin, a rounded or end-coded number, a period, a prefix, an ancestor (`generalizations`) | yes |
+| redact_text | the text with what was found in it replaced (`redaction/`) | no |
 | shift_dates | the day, moved by as many days as all of its person's | yes |
 | randomize | a random value near the true one (local differential privacy) | yes |
 | encrypt | a cell under a named key (R30) | no |
@@ -37,6 +38,7 @@ from app.deidentification.generalizations import (
     Period,
     exact_text,
 )
+from app.deidentification.redaction.technique import RedactText
 from app.table.exact import decimal_text
 
 __all__ = [
@@ -210,5 +212,16 @@ class Seal:
 
 
 Technique: TypeAlias = (
-    Keep | Suppress | SuppressCells | Pseudonymize | Tokenize | Mask | Generalize | ShiftDates | Randomize | Encrypt | Seal
+    Keep
+    | Suppress
+    | SuppressCells
+    | Pseudonymize
+    | Tokenize
+    | Mask
+    | Generalize
+    | ShiftDates
+    | Randomize
+    | Encrypt
+    | Seal
+    | RedactText
 )

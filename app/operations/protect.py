@@ -125,7 +125,7 @@ def technique_keys(desk: Desk, dataset: tables.Dataset) -> TechniqueKeys:
     schema, policy = definition(dataset)
     organisation, population = dataset.organisation_id, dataset.population_id
     population_key = keychain.purpose_key(desk, keychain.PSEUDONYMS, organisation=organisation, scope=population)
-    kinds = {column.identifier for column in schema.columns if column.identifier is not None}
+    kinds = {column.identifier for column in schema.columns if column.identifier is not None} | policy.text_domains()
     return TechniqueKeys(
         organisation=organisation,
         dataset=dataset.id,

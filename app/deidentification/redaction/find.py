@@ -1,0 +1,78 @@
+"""What is in a text, and where: every kind takes its turn, and nothing is claimed twice.
+
+Promises
+- The spans are in order and apart; each is of one kind, and kinds take their turns in the order of `kinds.Kind`.
+- Finding again in what is left finds nothing: rounds go on until one finds nothing (a claim can free its neighbour).
+- Digits, spaces and hyphens of typesetting (no-break spaces, U+2010 to U+2015) count as the plain ones.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from app.crypto.identifiers import normalize
+from app.deidentification.redaction.addresses import emails, ips, normal_ip, normal_url, urls
+from app.deidentification.redaction.dates import dates, normal_date
+from app.deidentification.redaction.kinds import Kind
+from app.deidentification.redaction.national_ids import compact, national_ids, normal_national_id
+from app.deidentification.redaction.payments import cards, ibans
+from app.deidentification.redaction.phones import normal_phone, phones
+from app.deidentification.redaction.spans import Finder, masked, only_digits
+
+_PLAIN: Final = {ord(space): " " for space in "\u00a0\u2007\u2009\u202f"} | dict.fromkeys(range(8208, 8214), "-")
+_ROUNDS: Final = 2 * len(Kind)
+_FINDERS: Final[dict[Kind, Finder]] = {
+    Kind.URL: urls,
+    Kind.EMAIL: emails,
+    Kind.IBAN: ibans,
+    Kind.CARD: cards,
+    Kind.NATIONAL_ID: national_ids,
+    Kind.IP: ips,
+    Kind.DATE: dates,
+    Kind.PHONE: phones,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One entity: where it stands, and what it is."""
+
+    start: int
+    end: int
+    kind: Kind
+
+
+def find(text: str, kinds: tuple[Kind, ...], country: str | None) -> list[Found]:
+    """Return what is found in a text, in order."""
+    left = text.translate(_PLAIN)
+    found: list[Found] = []
+    for _ in range(_ROUNDS):
+        before = len(found)
+        for kind in kinds:
+            spans = _FINDERS[kind](left, country)
+            left = masked(left, spans)
+            found += [Found(start, end, kind) for start, end in spans]
+        if len(found) == before or (left.isascii() and left.isalpha()):
+            break
+    return sorted(found, key=lambda one: one.start)
+
+
+def normal_form(kind: Kind, text: str, country: str | None) -> str | None:
+    """Return what makes two writings of an entity the same; None where there is no such form."""
+    text = text.translate(_PLAIN)
+    match kind:
+        case Kind.EMAIL:
+            return normalize("email", text)
+        case Kind.PHONE:
+            return normal_phone(text, country)
+        case Kind.CARD:
+            return only_digits(text)
+        case Kind.IBAN:
+            return compact(text)
+        case Kind.NATIONAL_ID:
+            return normal_national_id(text)
+        case Kind.IP:
+            return normal_ip(text)
+        case Kind.URL:
+            return normal_url(text)
+        case Kind.DATE:
+            return normal_date(text, country)
