@@ -1,10 +1,10 @@
 """Addresses of people and machines: e-mail, URLs, IP; found by their form.
 
-- E-mail: a local part of up to 64 characters, `@`, and a domain of at least two labels that ends in letters. What stands before a
-  `=`, `?`, `/`, `|`, `&` or a quotation mark inside the local part is left: that is how addresses stand in URLs and in code.
-- URL: from `http://`, `https://`, `ftp://`, … or `www.` to the next white space, angle bracket or double quotation mark, without the
-  marks that end a sentence, and without a bracket that it did not open.
-- IP: four octets that are not part of a longer dotted number; IPv6 as `ipaddress` reads it, from 6 characters on (`a[1::2]` is code).
+- E-mail: a local part of up to 64 characters, `@`, and a domain of at least two labels that ends in letters. What stands before
+  `=`, `?`, `/`, `|`, `&` inside the local part is left: that is how addresses stand in URLs and in code.
+- URL: from `http://`, `https://`, `ftp://`, … or `www.` to the next white space, angle bracket or double quotation mark, without
+  the marks that end a sentence, and without a bracket that it did not open.
+- IP: four octets that are no part of a longer dotted number; IPv6 as `ipaddress` reads it, of 6 characters or more.
 """
 
 import ipaddress

@@ -6,8 +6,8 @@
 - With a month's name in English, German, French, Spanish, Italian, Dutch or Portuguese: `3 May 2024`, `May 3rd, 2024`, `3. Mai`,
   `3 de mayo de 2024`, `May 2024`. A day or a year stands beside it; a month alone is no date.
 
-A normal form is ISO 8601, shortened to what is known (`2024-05`, `--05-03`). Where day and month could be either, the country says
-which comes first: the month in the United States, else the day. Years of two digits are 1969 to 2068.
+A normal form is ISO 8601, shortened to what is known (`2024-05`, `--05-03`). Where day and month could be either, the country
+says which comes first: the month in the United States, else the day. Years of two digits are 1969 to 2068.
 """
 
 import re

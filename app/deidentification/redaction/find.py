@@ -6,6 +6,7 @@ Promises
 - Digits, spaces and hyphens of typesetting (no-break spaces, U+2010 to U+2015) count as the plain ones.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +19,7 @@ from app.deidentification.redaction.payments import cards, ibans
 from app.deidentification.redaction.phones import normal_phone, phones
 from app.deidentification.redaction.spans import Finder, masked, only_digits
 
-_PLAIN: Final = {ord(space): " " for space in "\u00a0\u2007\u2009\u202f"} | dict.fromkeys(range(8208, 8214), "-")
+_PLAIN: Final = {ord(space): " " for space in "\u00a0\u2007\u2009\u202f"} | dict.fromkeys(range(0x2010, 0x2016), "-")
 _ROUNDS: Final = 2 * len(Kind)
 _FINDERS: Final[dict[Kind, Finder]] = {
     Kind.URL: urls,
@@ -29,6 +30,17 @@ _FINDERS: Final[dict[Kind, Finder]] = {
     Kind.IP: ips,
     Kind.DATE: dates,
     Kind.PHONE: phones,
+}
+
+_NORMAL: Final[dict[Kind, Callable[[str, str | None], str | None]]] = {
+    Kind.URL: lambda text, _country: normal_url(text),
+    Kind.EMAIL: lambda text, _country: normalize("email", text),
+    Kind.IBAN: lambda text, _country: compact(text),
+    Kind.CARD: lambda text, _country: only_digits(text),
+    Kind.NATIONAL_ID: lambda text, _country: normal_national_id(text),
+    Kind.IP: lambda text, _country: normal_ip(text),
+    Kind.DATE: normal_date,
+    Kind.PHONE: normal_phone,
 }
 
 
@@ -51,28 +63,11 @@ def find(text: str, kinds: tuple[Kind, ...], country: str | None) -> list[Found]
             spans = _FINDERS[kind](left, country)
             left = masked(left, spans)
             found += [Found(start, end, kind) for start, end in spans]
-        if len(found) == before or (left.isascii() and left.isalpha()):
+        if len(found) == before:
             break
     return sorted(found, key=lambda one: one.start)
 
 
 def normal_form(kind: Kind, text: str, country: str | None) -> str | None:
     """Return what makes two writings of an entity the same; None where there is no such form."""
-    text = text.translate(_PLAIN)
-    match kind:
-        case Kind.EMAIL:
-            return normalize("email", text)
-        case Kind.PHONE:
-            return normal_phone(text, country)
-        case Kind.CARD:
-            return only_digits(text)
-        case Kind.IBAN:
-            return compact(text)
-        case Kind.NATIONAL_ID:
-            return normal_national_id(text)
-        case Kind.IP:
-            return normal_ip(text)
-        case Kind.URL:
-            return normal_url(text)
-        case Kind.DATE:
-            return normal_date(text, country)
+    return _NORMAL[kind](text.translate(_PLAIN), country)

@@ -2,8 +2,8 @@
 
 | number | form | checked |
 |---|---|---|
-| US social security number, ITIN | `123-45-6789`, with hyphens or spaces | no check digit; areas 000 and 666, group 00 and serial 0000 are none |
-| UK national insurance number | `AB 12 34 56 C` | no check digit; prefixes that are given out, and the `QQ` of official examples |
+| US social security number, ITIN | `123-45-6789`, also spaced | no check digit; not areas 000, 666, group 00, serial 0000 |
+| UK national insurance number | `AB 12 34 56 C` | no check digit; given prefixes, and the `QQ` of official examples |
 | German tax id (Steuer-ID) | 11 digits, also `12 345 678 901` | ISO 7064 MOD 11,10, and which digits may repeat |
 | Spanish DNI, NIE | `12345678Z`, `X1234567L`, also with dots, hyphen, space | the letter, modulo 23 |
 | French NIR | 13 digits and a key of two, also spaced; `2A`, `2B` for Corsica | the key, modulo 97; the month |

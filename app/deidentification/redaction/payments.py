@@ -1,6 +1,6 @@
 """Payment cards and bank accounts: found by their form, counted only where their check digits agree.
 
-- Cards: 13 to 19 digits of a network (ISO/IEC 7812), in one piece or in groups of three or more set off by a space or hyphen; Luhn.
+- Cards: 13 to 19 digits of a network (ISO/IEC 7812), in one piece or in groups of three or more set off by space or hyphen; Luhn.
 - IBANs: ISO 13616, of the registry's length for the country, in one piece or set off by single spaces; modulo 97.
 """
 

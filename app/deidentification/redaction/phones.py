@@ -2,8 +2,8 @@
 
 - International: `+` or `00`, a calling code that exists, and as many digits as numbers of its main region may have.
 - National: as numbers of the country's calling code are really given out, with the trunk prefix where it must be dialled (`0`).
-- Digits are set off by at most three of space, `.`, `-`, `/` and brackets, in groups of two or more behind the first of a national
-  number; `(0)` behind a calling code does not count.
+- Digits are set off by at most three of space, `.`, `-`, `/` and brackets, in groups of two or more behind the first of a
+  national number; `(0)` behind a calling code does not count.
 - Of all ends that give a number the furthest counts, unless another number with its trunk prefix begins earlier.
 - Extensions are left in the text; letters for digits (`1-800-FLOWERS`) are not read.
 

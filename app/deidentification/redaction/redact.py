@@ -3,8 +3,8 @@
 Promise: every value is its own text with each entity of `find.find` replaced, and nothing else changed.
 
 How it is fast: one regular expression (RE2, linear in the text) marks the stretches of words that hold a digit, an `@`, `://`,
-`www.` or `::`, with the short words and names of months between and before them; no entity reaches beyond its stretch. Each distinct
-stretch is looked at once, and values without one are never touched.
+`www.` or `::`, with the short words and names of months between and before them; no entity reaches beyond its stretch. Each
+distinct stretch is looked at once, and values without one are never touched.
 
 Invariants
 - A value in which nothing is found stays byte for byte the same; null stays null.
