@@ -1,7 +1,8 @@
 """Telephone numbers in text: with a calling code everywhere, in national form where a country is named.
 
 - International: `+` or `00`, a calling code that exists, and as many digits as numbers of its main region may have.
-- National: as numbers of the country's calling code are really given out, with the trunk prefix where it must be dialled (`0`).
+- National: with the trunk prefix where one must be dialled (`0`) and as numbers of the calling code may be; where none is
+  dialled, as they are really given out.
 - Digits are set off by at most three of space, `.`, `-`, `/` and brackets, in groups of two or more behind the first of a
   national number; `(0)` behind a calling code does not count.
 - Of all ends that give a number the furthest counts, unless another number with its trunk prefix begins earlier.
@@ -17,8 +18,10 @@ from dataclasses import dataclass
 from app.crypto.identifiers import normalize
 from app.deidentification.redaction.spans import Span, ends, first_ends, masked, only_digits
 
-_INTERNATIONAL = re.compile(r"(?<![\w+])\(?(?:\+ ?|00 ?)\(?[1-9][0-9]{0,14}(?:[ ().\-/]{1,3}[0-9]{1,14}){0,8}(?![0-9])")
-_NATIONAL = re.compile(r"(?<![\w+])\(?[0-9]{1,15}(?:[ ().\-/]{1,3}[0-9]{2,14}){0,6}(?![0-9])")
+_INTERNATIONAL = re.compile(
+    r"(?<![\w+])(?:\((?=[+0-9 ]{1,7}\)))?(?:\+ ?|00 ?)\(?[1-9][0-9]{0,14}(?:[ ().\-/]{1,3}[0-9]{1,14}){0,8}(?![0-9])"
+)
+_NATIONAL = re.compile(r"(?<![\w+])(?:\((?=[0-9 ]{1,7}\)))?[0-9]{1,15}(?:[ ().\-/]{1,3}[0-9]{2,14}){0,6}(?![0-9])")
 _ANOTHER = re.compile(r"[ ().\-/]{1,3}(0[0-9]{0,14}(?:[ ().\-/]{1,3}[0-9]{2,14}){0,6})(?![0-9])")
 _DIGITS = range(7, 16)  # of a national number with its trunk prefix
 _TRUNK_IN_BRACKETS = re.compile(r"\( ?0 ?\)")
@@ -80,17 +83,17 @@ def _national_end(match: re.Match[str], *, region: "_Region") -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Region:
-    """How numbers are written in a country, and which are given out under its calling code."""
+    """How numbers are written in a country, and which its calling code may have."""
 
     trunk: str
-    given_out: re.Pattern[str]
+    numbers: re.Pattern[str]
 
     def has(self, text: str) -> bool:
         """Tell whether a text is one number in national form."""
         digits = only_digits(text)
         bare = digits.removeprefix(self.trunk)
         written = len(digits) in _DIGITS and (bare != digits or self.trunk != _TRUNK)
-        return written and self.given_out.fullmatch(bare) is not None
+        return written and self.numbers.fullmatch(bare) is not None
 
     def begins(self, text: str, at: int) -> bool:
         """Tell whether another number with a trunk prefix begins at a place, or behind what separates there."""
@@ -103,15 +106,15 @@ def _region(country: str) -> _Region:
     """Return how numbers of a country's calling code are written and given out."""
     import phonenumbers
 
-    code = phonenumbers.country_code_for_region(country)
-    patterns = set()
-    for region in phonenumbers.region_codes_for_country_code(code):
-        metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
-        described = [getattr(metadata, kind, None) for kind in _KINDS]
-        patterns |= {one.national_number_pattern for one in described if one is not None and one.national_number_pattern}
     own = phonenumbers.PhoneMetadata.metadata_for_region(country)
-    trunk = None if own is None else own.national_prefix
-    return _Region(trunk or "", re.compile("|".join(f"(?:{pattern})" for pattern in sorted(patterns))))
+    trunk = "" if own is None else own.national_prefix or ""
+    kinds = ("general_desc",) if trunk == _TRUNK else _KINDS  # a trunk prefix tells enough; without one, numbers given out count
+    patterns = set()
+    for region in phonenumbers.region_codes_for_country_code(phonenumbers.country_code_for_region(country)):
+        metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
+        described = [getattr(metadata, kind, None) for kind in kinds]
+        patterns |= {one.national_number_pattern for one in described if one is not None and one.national_number_pattern}
+    return _Region(trunk, re.compile("|".join(f"(?:{pattern})" for pattern in sorted(patterns))))
 
 
 @functools.cache
