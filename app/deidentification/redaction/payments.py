@@ -6,7 +6,7 @@
 
 import re
 
-from app.deidentification.redaction.spans import Span, ends, first_ends, only_digits
+from app.deidentification.redaction.spans import Span, ends, first_ends
 
 _CARD = re.compile(r"(?<![0-9])(?<![0-9][.,])[2-6][0-9]{2,18}(?:[ -][0-9]{3,13}){0,5}(?![0-9])")
 _LENGTHS = {"2": {16}, "3": {14, 15, 16, 19}, "4": {13, 16, 19}, "5": set(range(13, 20)), "6": set(range(13, 20))}
@@ -74,8 +74,7 @@ def mod_97(iban: str) -> bool:
 def _card_end(match: re.Match[str]) -> int | None:
     if match.end() - match.start() < _SHORTEST_CARD:
         return None
-    for end in ends(match[0]):
-        digits = only_digits(match[0][:end])
+    for end, digits in ends(match[0]):
         if len(digits) in _LENGTHS[digits[0]] and luhn(digits):
             return end
     return None

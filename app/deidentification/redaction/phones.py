@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 
 from app.crypto.identifiers import normalize
-from app.deidentification.redaction.spans import Span, ends, first_ends, masked, only_digits
+from app.deidentification.redaction.spans import Span, ends, first_ends, masked
 
 _INTERNATIONAL = re.compile(
     r"(?<![\w+])(?:\((?=[+0-9 ]{1,7}\)))?(?:\+ ?|00 ?)\(?[1-9][0-9]{0,14}(?:[ ().\-/]{1,3}[0-9]{1,14}){0,8}(?![0-9])"
@@ -58,13 +58,12 @@ def normal_phone(text: str, country: str | None) -> str | None:
 
 
 def _international_end(match: re.Match[str]) -> int | None:
-    return next((end for end in ends(match[0]) if _is_international(match[0][:end])), None)
+    bare = _TRUNK_IN_BRACKETS.sub(lambda trunk: " " * len(trunk[0]), match[0])
+    skipped = 0 if "+" in bare[:2] else 2
+    return next((end for end, digits in ends(bare) if _is_international(digits[skipped:])), None)
 
 
-def _is_international(text: str) -> bool:
-    digits = only_digits(_TRUNK_IN_BRACKETS.sub("", text))
-    if not text.lstrip("(").startswith("+"):
-        digits = digits[2:]
+def _is_international(digits: str) -> bool:
     for length in (1, 2, 3):
         lengths = _possible_lengths(int(digits[:length] or 0))
         if lengths:
@@ -77,7 +76,7 @@ def _national_end(match: re.Match[str], *, region: "_Region") -> int | None:
     """Return the end of the longest number, or of one behind which another begins."""
     if match.end() - match.start() < _DIGITS.start:
         return None
-    good = [end for end in ends(match[0]) if region.has(match[0][:end])]
+    good = [end for end, digits in ends(match[0]) if region.has(digits)]
     return next((end for end in reversed(good) if region.begins(match.string, match.start() + end)), good[0] if good else None)
 
 
@@ -88,9 +87,8 @@ class _Region:
     trunk: str
     numbers: re.Pattern[str]
 
-    def has(self, text: str) -> bool:
-        """Tell whether a text is one number in national form."""
-        digits = only_digits(text)
+    def has(self, digits: str) -> bool:
+        """Tell whether digits are one number in national form."""
         bare = digits.removeprefix(self.trunk)
         written = len(digits) in _DIGITS and (bare != digits or self.trunk != _TRUNK)
         return written and self.numbers.fullmatch(bare) is not None
@@ -98,7 +96,7 @@ class _Region:
     def begins(self, text: str, at: int) -> bool:
         """Tell whether another number with a trunk prefix begins at a place, or behind what separates there."""
         match = _ANOTHER.match(text, at)
-        return match is not None and self.trunk == _TRUNK and any(self.has(match[1][:end]) for end in ends(match[1]))
+        return match is not None and self.trunk == _TRUNK and any(self.has(digits) for _, digits in ends(match[1]))
 
 
 @functools.cache

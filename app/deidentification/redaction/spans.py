@@ -8,7 +8,7 @@ Invariants
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 Span = tuple[int, int]
 Finder = Callable[[str, str | None], list[Span]]
@@ -50,6 +50,10 @@ def masked(text: str, spans: list[Span]) -> str:
     return "".join([*pieces, text[at:]])
 
 
-def ends(text: str) -> Iterator[int]:
-    """Give the ends of the groups of digits of a text, the last first."""
-    yield from [group.end() for group in DIGITS.finditer(text)][::-1]
+def ends(text: str) -> list[tuple[int, str]]:
+    """Return, for each group of digits, the last first, where it ends and all digits up to there."""
+    found, digits = [], ""
+    for group in DIGITS.finditer(text):
+        digits += group[0]
+        found.append((group.end(), digits))
+    return found[::-1]
