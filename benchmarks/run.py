@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import arithmetic, ingest, keys, pseudonyms, queries, starting
+from benchmarks import arithmetic, ingest, keys, pseudonyms, queries, redaction, starting
 from benchmarks.figure import Measurer, Result, Size
 
 _WIDTH = 130
@@ -38,6 +38,7 @@ MEASURERS: dict[str, Measurer] = {
     "paillier.add": arithmetic.add,
     "keys.batch": keys.both,
     "keys.single": keys.both,
+    "redact.text": redaction.text,
     "pseudonymize": pseudonyms.column,
 }
 

@@ -12,6 +12,8 @@ import re
 
 from app.deidentification.redaction.spans import Span
 
+URL_HINT, EMAIL_HINT = r"(?i)://|www\.", "@"
+IP_HINT = r"[0-9](?:\.[0-9]{1,3}){3}|:[0-9A-Fa-f]{0,4}:"
 _EMAIL = re.compile(
     r"[\w.!#$%&'*+\-/=?^`{|}~]{1,64}@(?:[\w\-]{1,63}\.){1,8}(?:xn--[a-z0-9\-]{2,59}|[^\W\d_]{2,63})(?!\w)", re.IGNORECASE
 )

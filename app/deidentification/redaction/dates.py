@@ -44,7 +44,8 @@ _NAMED = tuple(
         rf"(?P<month>{_NAME})\b\.?{_APART}{_YEAR}",
     )
 )
-_ANY_NAME = re.compile(rf"(?<![^\W\d_])(?:{_NAME})(?![^\W\d_])", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_]{3,10}")
+DATE_HINT = rf"[0-9][-/.] ?[0-9]{{1,2}}[-/.] ?[0-9]{{1,2}}|(?i:{_NAME})"
 _ISO = re.compile(rf"(?<![0-9]){_YEAR}(?P<sep>[-/.])(?P<month>0?[1-9]|1[0-2])(?P=sep)(?P<day>0?[1-9]|[12][0-9]|3[01])(?![0-9])")
 _LONG = re.compile(rf"(?<![0-9])(?P<one>[0-9]{{1,2}})(?P<sep>[-/.]|\. )(?P<two>[0-9]{{1,2}})(?P=sep){_YEAR}(?![0-9])")
 _SHORT = re.compile(
@@ -59,7 +60,7 @@ _DAYS, _MONTHS_OF_A_YEAR = range(1, 32), range(1, 13)
 def dates(text: str, country: str | None) -> list[Span]:
     """Return the spans of dates."""
     spans: list[Span] = []
-    has_name = _ANY_NAME.search(text) is not None
+    has_name = any(word.lower() in NAMES for word in _WORD.findall(text))
     for pattern in (*(_NAMED if has_name else ()), _ISO, _LONG, _SHORT):
         found = [m.span() for m in pattern.finditer(text) if _normal(m, country) is not None and not _goes_on(m, text)]
         text = masked(text, found)

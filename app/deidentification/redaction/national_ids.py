@@ -24,18 +24,18 @@ _TAX_ID_REPEATS = frozenset({2, 3})
 
 @dataclass(frozen=True, slots=True)
 class _Number:
-    """One state's number: its pattern and its rule over the compact form."""
+    """One state's number: its form and its rule over the compact one."""
 
     name: str
-    pattern: re.Pattern[str]
+    form: str
     holds: Callable[[str], bool]
 
 
 def national_ids(text: str, _country: str | None) -> list[Span]:
     """Return the spans of national ids, those of an earlier number of the table first where two overlap."""
     taken: list[Span] = []
-    for number in _NUMBERS:
-        found = [match.span() for match in number.pattern.finditer(text) if number.holds(compact(match[0]))]
+    for number, pattern in _PATTERNS:
+        found = [match.span() for match in pattern.finditer(text) if number.holds(compact(match[0]))]
         text = masked(text, found)
         taken += found
     return sorted(taken)
@@ -43,8 +43,8 @@ def national_ids(text: str, _country: str | None) -> list[Span]:
 
 def normal_national_id(text: str) -> str | None:
     """Return the normal form of a text that is one national id."""
-    for number in _NUMBERS:
-        if number.pattern.fullmatch(text) and number.holds(compact(text)):
+    for number, pattern in _PATTERNS:
+        if pattern.fullmatch(text) and number.holds(compact(text)):
             return f"{number.name}:{compact(text)}"
     return None
 
@@ -89,30 +89,15 @@ def _is_insurance_number(compacted: str) -> bool:
 
 
 _NUMBERS = (
-    _Number(
-        "fr-nir",
-        re.compile(
-            r"(?<![0-9A-Za-z+])[12] ?[0-9]{2} ?[0-9]{2} ?(?:[0-9]{2}|2[ABab]) ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}(?![0-9A-Za-z])"
-        ),
-        is_nir,
-    ),
-    _Number("de-steuer-id", re.compile(r"(?<![0-9A-Za-z+])[1-9][0-9] ?[0-9]{3} ?[0-9]{3} ?[0-9]{3}(?![0-9A-Za-z])"), is_tax_id),
-    _Number(
-        "es-dni",
-        re.compile(r"(?<![0-9A-Za-z])(?:[XYZxyz][ -]?[0-9]{7}|[0-9]{2}\.?[0-9]{3}\.?[0-9]{3})[ -]?[A-Za-z](?![0-9A-Za-z])"),
-        is_dni,
-    ),
-    _Number(
-        "us-ssn",
-        re.compile(r"(?<![0-9A-Za-z+])[0-9]{3}(?:-[0-9]{2}-| [0-9]{2} )[0-9]{4}(?![0-9A-Za-z])"),
-        _is_social_security_number,
-    ),
+    _Number("fr-nir", r"[12] ?[0-9]{2} ?[0-9]{2} ?(?:[0-9]{2}|2[ABab]) ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}", is_nir),
+    _Number("de-steuer-id", r"[1-9][0-9] ?[0-9]{3} ?[0-9]{3} ?[0-9]{3}", is_tax_id),
+    _Number("es-dni", r"(?:[XYZxyz][ -]?[0-9]{7}|[0-9]{2}\.?[0-9]{3}\.?[0-9]{3})[ -]?[A-Za-z]", is_dni),
+    _Number("us-ssn", r"[0-9]{3}(?:-[0-9]{2}-| [0-9]{2} )[0-9]{4}", _is_social_security_number),
     _Number(
         "gb-nino",
-        re.compile(
-            r"(?<![0-9A-Za-z])(?:[ABCEGHJ-PRSTW-Zabceghj-prstw-z][ABCEGHJ-NPRSTW-Zabceghj-nprstw-z]|QQ)"
-            r"[ -]?[0-9]{2}[ -]?[0-9]{2}[ -]?[0-9]{2}[ -]?[A-Da-d](?![0-9A-Za-z])"
-        ),
+        r"(?:[ABCEGHJ-PRSTW-Zabceghj-prstw-z][ABCEGHJ-NPRSTW-Zabceghj-nprstw-z]|QQ)[ -]?[0-9]{2}[ -]?[0-9]{2}[ -]?[0-9]{2}[ -]?[A-Da-d]",
         _is_insurance_number,
     ),
 )
+_PATTERNS = [(one, re.compile(rf"(?<![0-9A-Za-z+])(?:{one.form})(?![0-9A-Za-z])")) for one in _NUMBERS]
+NATIONAL_ID_HINT = "|".join(one.form for one in _NUMBERS)

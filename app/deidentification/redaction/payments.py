@@ -8,6 +8,8 @@ import re
 
 from app.deidentification.redaction.spans import Span, ends, first_ends
 
+CARD_HINT = r"[2-6](?:[ -]?[0-9]){12}"
+IBAN_HINT = r"[A-Za-z]{2}[0-9]{2}(?: ?[A-Za-z0-9]){11}"
 _CARD = re.compile(r"(?<![0-9])(?<![0-9][.,])[2-6][0-9]{2,18}(?:[ -][0-9]{3,13}){0,5}(?![0-9])")
 _LENGTHS = {"2": {16}, "3": {14, 15, 16, 19}, "4": {13, 16, 19}, "5": set(range(13, 20)), "6": set(range(13, 20))}
 _SHORTEST_CARD = 13

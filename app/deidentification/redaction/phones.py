@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from app.crypto.identifiers import normalize
 from app.deidentification.redaction.spans import Span, ends, first_ends, masked
 
+INTERNATIONAL_HINT, NATIONAL_HINT = r"(?:\+|00) ?\(?[1-9]", r"[0-9](?:[ ().\-/]{0,3}[0-9]){6}"
 _INTERNATIONAL = re.compile(
     r"(?<![\w+])(?:\((?=[+0-9 ]{1,7}\)))?(?:\+ ?|00 ?)\(?[1-9][0-9]{0,14}(?:[ ().\-/]{1,3}[0-9]{1,14}){0,8}(?![0-9])"
 )

@@ -19,7 +19,7 @@ import numpy as np
 
 from app.crypto.prf import pseudonym_under
 from app.deidentification.redaction.dates import NAMES
-from app.deidentification.redaction.find import find, normal_form
+from app.deidentification.redaction.find import TYPESET, find, hint, normal_form
 from app.deidentification.redaction.kinds import Kind
 from app.deidentification.redaction.technique import RedactText, Replacement
 from app.table.arrow import pa, pc
@@ -47,7 +47,7 @@ def _rejoined(pieces: Any, redactor: "Redactor") -> Any:
     places = np.arange(len(flat)) - np.repeat(offsets[:-1], np.diff(offsets))
     is_stretch = pa.array(places % 2 == 1)
     encoded = pc.filter(flat, is_stretch).dictionary_encode()
-    told = pa.array([redactor.text(stretch) for stretch in encoded.dictionary.to_pylist()], pa.string())
+    told = redactor.stretches(encoded.dictionary)
     flat = pc.replace_with_mask(flat, is_stretch, told.take(encoded.indices))
     return pc.binary_join(pa.ListArray.from_arrays(pieces.offsets, flat), "")
 
@@ -60,10 +60,27 @@ class Redactor:
         self._technique, self._keys = technique, keys
         self._shown: dict[tuple[Kind, str], str] = {}
 
-    def text(self, text: str) -> str:
-        """Return a text with what is found in it replaced."""
+    def stretches(self, distinct: Any) -> Any:
+        """Return an array of texts with what is found in them replaced; each is looked at for what its hints tell."""
+        technique = self._technique
+        typeset = pc.match_substring_regex(distinct, TYPESET)
+        bits = np.zeros(len(distinct), dtype=np.int64)
+        for place, kind in enumerate(technique.find):
+            told = pc.or_(typeset, pc.match_substring_regex(distinct, hint(kind, technique.country)))
+            bits |= told.to_numpy(zero_copy_only=False).astype(np.int64) << place
+        looked_at = pa.array(bits != 0)
+        kinds = [
+            tuple(kind for place, kind in enumerate(technique.find) if bit >> place & 1)
+            for bit in range(1 << len(technique.find))
+        ]
+        texts = pc.filter(distinct, looked_at).to_pylist()
+        shown = [self.text(text, kinds[bit]) for text, bit in zip(texts, bits[bits != 0].tolist(), strict=True)]
+        return pc.replace_with_mask(distinct, looked_at, pa.array(shown, pa.string()))
+
+    def text(self, text: str, kinds: tuple[Kind, ...] | None = None) -> str:
+        """Return a text with what is found in it replaced; `kinds` are those that can be in it, all where it is not known."""
         parts, at = [], 0
-        for one in find(text, self._technique.find, self._technique.country):
+        for one in find(text, self._technique.find if kinds is None else kinds, self._technique.country):
             parts += [text[at : one.start], self._entity(one.kind, text[one.start : one.end])]
             at = one.end
         return "".join([*parts, text[at:]]) if parts else text
