@@ -95,7 +95,8 @@ _NUMBERS = (
     _Number("us-ssn", r"[0-9]{3}(?:-[0-9]{2}-| [0-9]{2} )[0-9]{4}", _is_social_security_number),
     _Number(
         "gb-nino",
-        r"(?:[ABCEGHJ-PRSTW-Zabceghj-prstw-z][ABCEGHJ-NPRSTW-Zabceghj-nprstw-z]|QQ)[ -]?[0-9]{2}[ -]?[0-9]{2}[ -]?[0-9]{2}[ -]?[A-Da-d]",
+        r"(?:[ABCEGHJ-PRSTW-Zabceghj-prstw-z][ABCEGHJ-NPRSTW-Zabceghj-nprstw-z]|QQ)"
+        r"[ -]?[0-9]{2}[ -]?[0-9]{2}[ -]?[0-9]{2}[ -]?[A-Da-d]",
         _is_insurance_number,
     ),
 )

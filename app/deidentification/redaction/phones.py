@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from app.crypto.identifiers import normalize
 from app.deidentification.redaction.spans import Span, ends, first_ends, masked
 
-INTERNATIONAL_HINT, NATIONAL_HINT = r"(?:\+|00) ?\(?[1-9]", r"[0-9](?:[ ().\-/]{0,3}[0-9]){6}"
+INTERNATIONAL_HINT = r"(?:\+|00) ?\(?[1-9]"
 _INTERNATIONAL = re.compile(
     r"(?<![\w+])(?:\((?=[+0-9 ]{1,7}\)))?(?:\+ ?|00 ?)\(?[1-9][0-9]{0,14}(?:[ ().\-/]{1,3}[0-9]{1,14}){0,8}(?![0-9])"
 )
@@ -48,6 +48,13 @@ def phones(text: str, country: str | None) -> list[Span]:
         text = masked(text, spans)
         spans = sorted([*spans, *first_ends(_NATIONAL, text, functools.partial(_national_end, region=_region(country)))])
     return spans
+
+
+def national_hint(country: str) -> str:
+    """Return a pattern (RE2) that is in every text with a number in the country's form."""
+    region = _region(country)
+    start = _TRUNK if region.trunk == _TRUNK else "[0-9]"
+    return start + r"(?:[ ().\-/]{0,3}[0-9]){" + str(region.shortest - 1) + "}"
 
 
 def normal_phone(text: str, country: str | None) -> str | None:
@@ -87,11 +94,12 @@ class _Region:
 
     trunk: str
     numbers: re.Pattern[str]
+    shortest: int  # digits of a number as it is written
 
     def has(self, digits: str) -> bool:
         """Tell whether digits are one number in national form."""
         bare = digits.removeprefix(self.trunk)
-        written = len(digits) in _DIGITS and (bare != digits or self.trunk != _TRUNK)
+        written = len(digits) in _DIGITS and len(digits) >= self.shortest and (bare != digits or self.trunk != _TRUNK)
         return written and self.numbers.fullmatch(bare) is not None
 
     def begins(self, text: str, at: int) -> bool:
@@ -105,15 +113,17 @@ def _region(country: str) -> _Region:
     """Return how numbers of a country's calling code are written and given out."""
     import phonenumbers
 
+    code = phonenumbers.country_code_for_region(country)
     own = phonenumbers.PhoneMetadata.metadata_for_region(country)
     trunk = "" if own is None else own.national_prefix or ""
     kinds = ("general_desc",) if trunk == _TRUNK else _KINDS  # a trunk prefix tells enough; without one, numbers given out count
     patterns = set()
-    for region in phonenumbers.region_codes_for_country_code(phonenumbers.country_code_for_region(country)):
+    for region in phonenumbers.region_codes_for_country_code(code):
         metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
         described = [getattr(metadata, kind, None) for kind in kinds]
         patterns |= {one.national_number_pattern for one in described if one is not None and one.national_number_pattern}
-    return _Region(trunk, re.compile("|".join(f"(?:{pattern})" for pattern in sorted(patterns))))
+    shortest = max(_DIGITS.start, min(_possible_lengths(code), default=0))
+    return _Region(trunk, re.compile("|".join(f"(?:{pattern})" for pattern in sorted(patterns))), shortest)
 
 
 @functools.cache

@@ -19,7 +19,7 @@ import numpy as np
 
 from app.crypto.prf import pseudonym_under
 from app.deidentification.redaction.dates import NAMES
-from app.deidentification.redaction.find import TYPESET, find, hint, normal_form
+from app.deidentification.redaction.find import find, hint, normal_form
 from app.deidentification.redaction.kinds import Kind
 from app.deidentification.redaction.technique import RedactText, Replacement
 from app.table.arrow import pa, pc
@@ -63,10 +63,9 @@ class Redactor:
     def stretches(self, distinct: Any) -> Any:
         """Return an array of texts with what is found in them replaced; each is looked at for what its hints tell."""
         technique = self._technique
-        typeset = pc.match_substring_regex(distinct, TYPESET)
         bits = np.zeros(len(distinct), dtype=np.int64)
         for place, kind in enumerate(technique.find):
-            told = pc.or_(typeset, pc.match_substring_regex(distinct, hint(kind, technique.country)))
+            told = pc.match_substring_regex(distinct, hint(kind, technique.country))
             bits |= told.to_numpy(zero_copy_only=False).astype(np.int64) << place
         looked_at = pa.array(bits != 0)
         kinds = [

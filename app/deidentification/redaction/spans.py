@@ -43,6 +43,9 @@ def masked(text: str, spans: list[Span]) -> str:
     """Return the text with NULs in the place of spans, which are in order and apart."""
     if not spans:
         return text
+    if len(spans) == 1:
+        ((start, end),) = spans
+        return f"{text[:start]}{chr(0) * (end - start)}{text[end:]}"
     pieces, at = [], 0
     for start, end in spans:
         pieces += [text[at:start], "\0" * (end - start)]
