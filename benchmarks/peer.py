@@ -18,6 +18,7 @@ _SCRIPTS = Path(__file__).with_name("peers")
 _REQUIREMENTS = {
     "smartnoise": ["smartnoise-sql==1.0.10"],  # pins an old OpenDP and pandas
     "opendp_context": ["opendp[polars]==0.16.0"],  # pins a Polars of its own
+    "presidio": ["presidio-analyzer==2.2.366", "phonenumbers==9.0.43"],  # brings spaCy, which nothing here needs
 }
 
 

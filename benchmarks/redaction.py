@@ -1,120 +1,71 @@
 """`redact.text`: sentences a second in which entities are found and replaced, beside Presidio's pattern recognisers.
 
-The peer finds only; ours finds and replaces. `redact.text.recall` is the share of planted entities that were found whole,
-`redact.text.precision` the share of what was found that was planted, whatever kind it was taken for; both over the peer's
-sentences. As it comes, Presidio looks for phones of eight countries, and ours for those of one; `redact.text.one_country` says what
-is left when Presidio's is told to look for one as well.
+The peer finds only; ours finds and replaces. As it comes, Presidio looks for telephone numbers of eight countries, ours for
+those of one: `redact.text.one_country` says what is left when the peer is told to look for one as well. `redact.text.recall` is the share
+of planted entities found whole, `redact.text.precision` the share of what was found that was planted, whatever kind it was taken
+for; both over the peer's sentences.
 """
 
 import json
-import re
-import subprocess
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
 
 from app.deidentification.redaction.find import find
 from app.deidentification.redaction.redact import redact
 from app.deidentification.redaction.technique import RedactText
 from app.table.arrow import pa
-from benchmarks import peers
-from benchmarks.figure import Result, Size, medians_in_turn, seconds
+from benchmarks.figure import Result, Size, seconds
+from benchmarks.peer import median_seconds
 from benchmarks.sentences import Sentence, sentences
 
 _TECHNIQUE = RedactText(country="US")
-_PEER = ["presidio-analyzer==2.2.366", "phonenumbers==9.0.43"]
 _PEER_ROWS = 2_000
 Spans = Sequence[tuple[int, int]]
 
 
 def text(size: Size) -> Iterator[Result]:
     """Measure ours on a tenth of the rows (100,000), the peer on the first 2,000 of them; rates are compared."""
-    rows = max(size.rows // 10, _PEER_ROWS // 10)
+    rows = size.rows // 10
     made = list(sentences(rows))
-    column = pa.array([one.text for one in made])
-    few = made[: min(_PEER_ROWS, rows // 5)]
-
-    def ours() -> float:
-        return rows / seconds(lambda: redact(column, _TECHNIQUE, keys={}))
-
-    found = [[(one.start, one.end) for one in find(sentence.text, _TECHNIQUE.find, _TECHNIQUE.country)] for sentence in few]
-    recall, precision = _quality(few, found)
-    python = peers.environment("presidio", _PEER, install=size.repeats > 1)
-    if python is None:
-        ours()
-        rate = ours()
-        yield Result(figure="redact.text", ours=rate, peer_name="absent: Presidio", unit="sentences/s", rows=rows)
-        yield Result(figure="redact.text.recall", ours=recall, peer_name="absent: Presidio", unit="ratio", rows=len(few))
-        yield Result(figure="redact.text.precision", ours=precision, peer_name="absent: Presidio", unit="ratio", rows=len(few))
-        return
-    with _presidio(python, [one.text for one in few]) as peer:
-        ours()
-        rate, their_rate = medians_in_turn(ours, lambda: len(few) / peer.measure("all"), size.repeats)
-        again, one_country = medians_in_turn(ours, lambda: len(few) / peer.measure("one"), size.repeats)
-        their_recall, their_precision = _quality(few, peer.spans())
-    name = f"Presidio 2.2.366's pattern recognisers of these kinds, no NER; its first {len(few):,} sentences"
-    theirs = {"peer_name": name, "rows": len(few), "unit": "ratio"}
-    yield Result(figure="redact.text", ours=rate, peer=their_rate, peer_name=name, unit="sentences/s", rows=rows)
-    yield Result(
-        figure="redact.text.one_country",
-        ours=again,
-        peer=one_country,
-        peer_name=f"{name}, US phones",
-        unit="sentences/s",
-        rows=rows,
+    column, few = pa.array([one.text for one in made]), made[: min(_PEER_ROWS, rows // 5)]
+    source, report = size.folder / "sentences.json", size.folder / "spans.json"
+    source.write_text(json.dumps([one.text for one in few]), encoding="utf-8")
+    redact(column.slice(0, 100), _TECHNIQUE, keys={})  # loads what is loaded once
+    ours = [rows / seconds(lambda: redact(column, _TECHNIQUE, keys={})) for _ in range(size.repeats)]
+    theirs: dict[str, float | None] = {}
+    for countries in ("all", "one"):
+        took = median_seconds(
+            "presidio", str(source), countries, str(report), repeats=min(3, size.repeats), install=size.repeats > 1
+        )
+        theirs[countries] = None if took is None else len(few) / took
+        ours += [rows / seconds(lambda: redact(column, _TECHNIQUE, keys={})) for _ in range(size.repeats)]
+    rate = statistics.median(ours)
+    name = (
+        f"{'' if theirs['all'] else 'absent: '}Presidio 2.2.366's recognisers of these kinds, no NER, on {len(few):,} sentences"
     )
-    yield Result(figure="redact.text.recall", ours=recall, peer=their_recall, **theirs)
-    yield Result(figure="redact.text.precision", ours=precision, peer=their_precision, **theirs)
+    told: dict[str, Any] = {"ours": rate, "unit": "sentences/s", "rows": rows}
+    yield Result(figure="redact.text", peer=theirs["all"], peer_name=name, **told)
+    yield Result(figure="redact.text.one_country", peer=theirs["one"], peer_name=f"{name}, US phones", **told)
+    found = [[(one.start, one.end) for one in find(sentence.text, _TECHNIQUE.find, _TECHNIQUE.country)] for sentence in few]
+    peer = json.loads(report.read_text(encoding="utf-8")) if report.exists() else None
+    for figure, place in (("redact.text.recall", 0), ("redact.text.precision", 1)):
+        theirs_of = None if peer is None else _quality(few, peer)[place]
+        yield Result(figure=figure, ours=_quality(few, found)[place], peer=theirs_of, peer_name=name, unit="ratio", rows=len(few))
 
 
 def _quality(made: Iterable[Sentence], found: Iterable[Spans]) -> tuple[float, float]:
     """Return recall and precision."""
-    planted = covered = claimed = right = 0
+    planted = whole = claimed = right = 0
     for sentence, spans in zip(made, found, strict=True):
-        flags = bytearray(len(sentence.text))
-        for start, end in spans:
-            flags[start:end] = b"\1" * (end - start)
-        for start, end, _ in sentence.planted:
-            planted += 1
-            covered += all(flags[at] for at in range(start, end) if sentence.text[at] not in " (")
+        covered = {at for start, end in spans for at in range(start, end)}
+        planted += len(sentence.planted)
+        whole += sum(covered.issuperset(_letters(sentence.text, start, end)) for start, end, _ in sentence.planted)
         claimed += len(spans)
         right += sum(any(start < stop and begin < end for begin, stop, _ in sentence.planted) for start, end in spans)
-    return covered / max(planted, 1), right / max(claimed, 1)
+    return whole / max(planted, 1), right / max(claimed, 1)
 
 
-class _Presidio:
-    """The peer in a process of its own, which reads a line and answers a line."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def measure(self, countries: str) -> float:
-        """Return how long it takes over all sentences, with phones of `all` its countries or of `one`."""
-        return float(self._ask(countries))
-
-    def spans(self) -> list[Spans]:
-        """Return what it finds in each sentence."""
-        found: list[Spans] = json.loads(self._ask("spans"))
-        return found
-
-    def _ask(self, what: str) -> str:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(what + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not re.match(r"[\[0-9]", answer):
-            raise RuntimeError("Presidio's process ended")
-        return answer
-
-
-@contextmanager
-def _presidio(python: Path, texts: list[str]) -> Iterator[_Presidio]:
-    command = [str(python), str(Path(__file__).with_name("presidio.py"))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(texts) + "\n")
-        try:
-            yield _Presidio(process)
-        finally:
-            process.terminate()
+def _letters(text: str, start: int, end: int) -> list[int]:
+    """Return the places of an entity that tell something: a bracket before an area code does not."""
+    return [at for at in range(start, end) if text[at].isalnum()]
