@@ -1,8 +1,8 @@
 """`redact.text`: sentences a second in which entities are found and replaced, beside Presidio's pattern recognisers.
 
-The peer finds only; ours finds and replaces. As it comes, Presidio looks for telephone numbers of eight countries, ours for
-those of one: `redact.text.one_country` says what is left when the peer is told to look for one as well. `redact.text.recall` is the share
-of planted entities found whole, `redact.text.precision` the share of what was found that was planted, whatever kind it was taken
+The peer finds only; ours finds and replaces. As it comes, Presidio looks for telephone numbers of eight countries, ours of one:
+`redact.text.one_country` says what is left when the peer is told to look for one as well. `redact.text.recall` is the share of
+planted entities found whole, `redact.text.precision` the share of what was found that was planted, whatever kind it was taken
 for; both over the peer's sentences.
 """
 
