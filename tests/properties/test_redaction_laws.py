@@ -102,6 +102,7 @@ def test_a_column_is_redacted_as_each_of_its_texts(values, country, replace) -> 
 
 @bounded
 @given(texts, COUNTRIES)
+@example("1.2.3.4.5.6.2024", None)  # what a date takes frees the address before it
 def test_redacting_twice_changes_nothing(value, country) -> None:
     """r(r(x)) = r(x) for replacement by type."""
     one = Redactor(RedactText(country=country), KEYS)

@@ -3,7 +3,7 @@
 - International: `+` or `00`, a calling code that exists, and as many digits as numbers of its main region may have.
 - National: with the trunk prefix where one must be dialled (`0`) and as numbers of the calling code may be; where none is
   dialled, as they are really given out.
-- Digits are set off by at most three of space, `.`, `-`, `/` and brackets, in groups of two or more behind the first of a
+- Digits are set off by at most four of space, `.`, `-`, `/` and brackets, in groups of two or more behind the first of a
   national number; `(0)` behind a calling code does not count.
 - Of all ends that give a number the furthest counts, unless another number with its trunk prefix begins earlier.
 - Extensions are left in the text; letters for digits (`1-800-FLOWERS`) are not read.
@@ -20,10 +20,10 @@ from app.deidentification.redaction.spans import Span, ends, first_ends, masked
 
 INTERNATIONAL_HINT = r"(?:\+|00) ?\(?[1-9]"
 _INTERNATIONAL = re.compile(
-    r"(?<![\w+])(?:\((?=[+0-9 ]{1,7}\)))?(?:\+ ?|00 ?)\(?[1-9][0-9]{0,14}(?:[ ().\-/]{1,3}[0-9]{1,14}){0,8}(?![0-9])"
+    r"(?<![\w+])(?:\((?=[+0-9 ]{1,7}\)))?(?:\+ ?|00 ?)\(?[1-9][0-9]{0,14}(?:[ ().\-/]{1,4}[0-9]{1,14}){0,8}(?![0-9])"
 )
-_NATIONAL = re.compile(r"(?<![\w+])(?:\((?=[0-9 ]{1,7}\)))?[0-9]{1,15}(?:[ ().\-/]{1,3}[0-9]{2,14}){0,6}(?![0-9])")
-_ANOTHER = re.compile(r"[ ().\-/]{1,3}(0[0-9]{0,14}(?:[ ().\-/]{1,3}[0-9]{2,14}){0,6})(?![0-9])")
+_NATIONAL = re.compile(r"(?<![\w+])(?:\((?=[0-9 ]{1,7}\)))?[0-9]{1,15}(?:[ ().\-/]{1,4}[0-9]{2,14}){0,6}(?![0-9])")
+_ANOTHER = re.compile(r"[ ().\-/]{1,4}(0[0-9]{0,14}(?:[ ().\-/]{1,4}[0-9]{2,14}){0,6})(?![0-9])")
 _DIGITS = range(7, 16)  # of a national number with its trunk prefix
 _TRUNK_IN_BRACKETS = re.compile(r"\( ?0 ?\)")
 _KINDS = (
@@ -54,7 +54,7 @@ def national_hint(country: str) -> str:
     """Return a pattern (RE2) that is in every text with a number in the country's form."""
     region = _region(country)
     start = _TRUNK if region.trunk == _TRUNK else "[0-9]"
-    return start + r"(?:[ ().\-/]{0,3}[0-9]){" + str(region.shortest - 1) + "}"
+    return start + r"(?:[ ().\-/]{0,4}[0-9]){" + str(region.shortest - 1) + "}"
 
 
 def normal_phone(text: str, country: str | None) -> str | None:
