@@ -1,4 +1,4 @@
-"""The operator's commands: `python -m app init | serve | worker | migrate | token | organisation | openapi | audit verify`.
+"""The operator's commands: `python -m app init | serve | worker | migrate | rotate | token | …`; `--help` lists them.
 
 What shows a secret shows it once, on standard output; everything else speaks on standard error.
 """
@@ -8,17 +8,19 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from app import log
 from app.clock import SystemClock
 from app.crypto import root_key
+from app.crypto.aead import new_key
 from app.crypto.keyring import Keyring
 from app.errors import Sealed, TacitError
 from app.main import close_desk, create_app, desk_over, open_desk, read_root_key, work
-from app.operations import checking, keychain, principals
+from app.operations import checking, keychain, principals, rotate
+from app.operations.desk import Desk
 from app.outside.checkpoint_file import CheckpointFile
 from app.settings import Settings
 from app.store import audit as store_audit
@@ -82,6 +84,55 @@ def migrate(revision: str = "head") -> None:
     database = Database(Settings().database())
     schema.migrate(database, revision)
     print("The database is up to date." if revision == "head" else f"The database stands at {revision}.", file=sys.stderr)
+
+
+@cli.command("rotate")
+def rotate_keys(
+    organisation: Annotated[str | None, typer.Option(help="Name of one organisation; all and the system's without it.")] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be done, and change nothing.")] = False,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for uploads that began before.")] = 60.0,
+    destroy_retired: Annotated[bool, typer.Option("--destroy-retired", help="Destroy old keys that nothing names.")] = False,
+    root: Annotated[bool, typer.Option("--root", help="Replace the root key; keys below it stay.")] = False,
+    new_root_key_file: Annotated[Path | None, typer.Option(help="With --root: where it is; it is made if absent.")] = None,
+) -> None:
+    """Replace keys while the service runs; broken off, the same command goes on."""
+    if root != (new_root_key_file is not None):
+        raise typer.BadParameter("--root and --new-root-key-file go together.")
+    desk = open_desk(Settings(), clock=SystemClock())
+    if new_root_key_file is not None:
+        said, ended = _rotate_root(desk, new_root_key_file, dry_run=dry_run), True
+    else:
+        homes = rotate.organisations(desk, organisation)
+        said = {name: _rotate(desk, one, name, dry_run, destroy_retired, wait) for one, name in homes}
+        ended = not any(one.get("uploads_under_way") or one.get("still_named") for one in said.values())
+    close_desk(desk)
+    print(json.dumps(said))
+    raise typer.Exit(0 if ended else 2)
+
+
+def _rotate(desk: Desk, organisation: str, name: str, dry_run: bool, destroy: bool, wait: float) -> dict[str, Any]:  # noqa: FBT001  one call above
+    if destroy:
+        return {} if dry_run else rotate.destroy_retired(desk, organisation)
+    if dry_run:
+        return {"would_rewrap": rotate.due(desk, organisation)}
+    return rotate.rotate(
+        desk, organisation, patience=wait, tell=lambda done, of: print(f"{name}: {done} of {of} keys", file=sys.stderr)
+    )
+
+
+def _rotate_root(desk: Desk, path: Path, *, dry_run: bool) -> dict[str, Any]:
+    if not path.exists() and not dry_run:
+        root_key.create_root_key_file(path)
+    new = root_key.read_root_key_file(path) if path.exists() else new_key()
+    count = rotate.rotate_root(desk, new, dry_run=dry_run)
+    if not dry_run:
+        print(
+            "Every key hangs under the new root key now. Start each service with it (running ones go on until then), keep a copy"
+            " apart from the database, then destroy the old one: with it, older backups still open.",
+            file=sys.stderr,
+        )
+    return {"keys_under_the_root": count, "changed": not dry_run}
 
 
 @cli.command()

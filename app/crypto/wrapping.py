@@ -46,8 +46,13 @@ class WrappedKey:
 
     def to_bytes(self) -> bytes:
         """Return the stored form."""
-        kek_id = self.kek_id.encode()
-        return bytes([self.version]) + len(kek_id).to_bytes(2, "big") + kek_id + self.commitment + self.sealed
+        return head(self.kek_id) + self.commitment + self.sealed
+
+
+def head(kek_id: str) -> bytes:
+    """Return what every key begins with that stands wrapped under this KEK: the store tells by it what is left to rewrap."""
+    encoded = kek_id.encode()
+    return bytes([VERSION]) + len(encoded).to_bytes(2, "big") + encoded
 
 
 def wrap(kek: bytes, kek_id: str, dek: bytes, context: bytes) -> WrappedKey:

@@ -108,11 +108,10 @@ def new_key(desk: Desk, *, kek_id: str, organisation: str, dataset: str, file_id
 
 def open_key(desk: Desk, row: tables.File) -> DataKey:
     """Return the data key of a verified file."""
-    keychain.hold_kek_of(desk, row.organisation_id)
     context = contexts.file_key(
         organisation=row.organisation_id, dataset=row.dataset_id, file=row.id, data_key_id=row.data_key_id
     )
-    return desk.keyring.open_data_key(row.wrapped, context, organisation=row.organisation_id)
+    return keychain.open_data_key(desk, row.wrapped, context, organisation=row.organisation_id)
 
 
 def _unopened() -> Integrity:

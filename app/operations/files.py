@@ -26,7 +26,7 @@ from app.operations.file_part import LEASE, TOGETHER, Checksum, Part
 from app.operations.file_reader import FileReader, new_key, open_key
 from app.operations.form import Form
 from app.operations.once import Claim
-from app.store import datasets, files, tables
+from app.store import datasets, files, keys, tables
 from app.store.engine import Transaction
 from app.table.source import Readable
 
@@ -74,6 +74,7 @@ def create(
         def act() -> dict[str, Any]:
             access.dataset(desk, tx, caller, row.dataset_id, access.UPLOAD)
             quotas.check_file(desk, tx, caller, coming=length or 0)
+            keys.hold_kek_of(tx, row.wrapped)
             tx.add(row)
             tx.flush()
             if empty is not None:

@@ -2,13 +2,18 @@
 
 Every key belongs to one organisation's KEK; the system's own purposes hang under a KEK of nobody's organisation. A population's
 and a named key's purpose keys have its id as scope (soundness R24).
+
+Keys are replaced while services run (`rotate.py`): a KEK that this process has not met is fetched when something names it.
 """
 
+import contextlib
 from collections.abc import Sequence
+from datetime import timedelta
 
 from app.clock import Clock, new_id
+from app.crypto.aead import DataKey
 from app.crypto.keyring import Keyring
-from app.errors import Sealed
+from app.errors import Integrity, Sealed
 from app.operations.desk import Desk
 from app.store import keys
 from app.store.engine import Database, Transaction, insert_new
@@ -20,12 +25,18 @@ PSEUDONYMS, BOUNDING, SHIFTS, NAMED = "pseudonyms", "bounding", "shifts", "named
 
 
 def load(database: Database, keyring: Keyring) -> None:
-    """Open every stored key; raise `Sealed` where the root key is not theirs or nothing was initialised."""
+    """Open every KEK and the system's own keys; raise `Sealed` where the root key is not theirs or nothing was initialised.
+
+    An organisation whose KEK is damaged is told so when it needs it, and the others are served; its purpose keys are opened then.
+    """
     with database.read() as tx:
-        keks, purposes = keys.key_encryption_keys(tx), keys.purpose_keys(tx)
+        keks, purposes = keys.key_encryption_keys(tx), keys.purpose_keys(tx, SYSTEM)
     if not keks:
         raise Sealed("There are no keys yet: run `python -m app init`.")
-    _hold(keyring, keks, purposes)
+    for kek in keks:
+        with contextlib.suppress(*(() if kek.organisation_id == SYSTEM else (Integrity,))):
+            _hold(keyring, [kek], ())
+    _hold(keyring, (), purposes)
 
 
 def lay(tx: Transaction, keyring: Keyring, clock: Clock) -> None:
@@ -41,7 +52,7 @@ def lay_missing(database: Database, keyring: Keyring, clock: Clock) -> None:
     if not missing:
         return
     with database.write() as tx:
-        kek_id = keys.key_encryption_keys(tx, SYSTEM)[-1].id
+        kek_id = _newest_kek(tx, keyring, SYSTEM)
         for purpose in missing:
             wrapped = keyring.new_purpose_key(purpose, organisation=SYSTEM, scope="", version=1, kek_id=kek_id)
             place = {"organisation_id": SYSTEM, "purpose": purpose, "scope": "", "version": 1}
@@ -50,19 +61,20 @@ def lay_missing(database: Database, keyring: Keyring, clock: Clock) -> None:
         _hold(keyring, (), keys.purpose_keys(tx, SYSTEM))  # what stands there, where another was faster
 
 
-def new_kek(tx: Transaction, keyring: Keyring, clock: Clock, organisation: str) -> None:
-    """Make the KEK that an organisation's keys are wrapped under from now on."""
-    kek_id = new_id()
+def new_kek(tx: Transaction, keyring: Keyring, clock: Clock, organisation: str, *, after: KeyEncryptionKey | None = None) -> str:
+    """Make the KEK that an organisation's keys are wrapped under from now on, newer than the one before; return its id."""
+    kek_id, now = new_id(), clock.now()
+    if after is not None:
+        now = max(now, after.created_at + timedelta(microseconds=1))  # a clock that was turned back makes no older key
     wrapped = keyring.new_kek(kek_id, organisation=organisation)
-    tx.add(KeyEncryptionKey(id=kek_id, organisation_id=organisation, created_at=clock.now(), wrapped=wrapped))
+    tx.add(KeyEncryptionKey(id=kek_id, organisation_id=organisation, created_at=now, wrapped=wrapped))
     tx.flush()
+    return kek_id
 
 
 def create(tx: Transaction, keyring: Keyring, clock: Clock, purpose: str, *, organisation: str, scope: str = "") -> None:
     """Make the first version of a purpose key and keep it wrapped under the organisation's newest KEK."""
-    keks = keys.key_encryption_keys(tx, organisation)
-    _hold(keyring, keks, ())  # an organisation that another process founded since we started
-    kek_id = keks[-1].id
+    kek_id = _newest_kek(tx, keyring, organisation)
     wrapped = keyring.new_purpose_key(purpose, organisation=organisation, scope=scope, version=1, kek_id=kek_id)
     row = PurposeKey(organisation_id=organisation, purpose=purpose, scope=scope, version=1, kek_id=kek_id, wrapped=wrapped)
     row.created_at = clock.now()
@@ -101,15 +113,31 @@ def purpose_key(desk: Desk, purpose: str, *, organisation: str, scope: str, vers
 
 def newest_kek(desk: Desk, tx: Transaction, organisation: str) -> str:
     """Return the id of the KEK that new data keys are wrapped under, held open."""
-    keks = keys.key_encryption_keys(tx, organisation)
-    _hold(desk.keyring, keks, ())
-    return keks[-1].id
+    return _newest_kek(tx, desk.keyring, organisation)
+
+
+def open_data_key(desk: Desk, wrapped: bytes, context: bytes, *, organisation: str) -> DataKey:
+    """Return a stored data key at work; its KEK may be one that another process made since we started."""
+    try:
+        return desk.keyring.open_data_key(wrapped, context, organisation=organisation)
+    except Sealed:
+        hold_kek_of(desk, organisation)
+    try:
+        return desk.keyring.open_data_key(wrapped, context, organisation=organisation)
+    except Sealed:  # every key of the organisation is held: this one names a key that never was, or is no more
+        raise Integrity("A wrapped key does not verify.") from None
 
 
 def hold_kek_of(desk: Desk, organisation: str) -> None:
     """Open the KEKs of an organisation that another process founded since we started."""
     with desk.database.read() as tx:
         newest_kek(desk, tx, organisation)
+
+
+def _newest_kek(tx: Transaction, keyring: Keyring, organisation: str) -> str:
+    keks = keys.key_encryption_keys(tx, organisation)
+    _hold(keyring, keks, ())
+    return keks[-1].id
 
 
 def _hold(keyring: Keyring, keks: Sequence[KeyEncryptionKey], purposes: Sequence[PurposeKey]) -> None:

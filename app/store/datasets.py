@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.store import keys
 from app.store.engine import Transaction
 from app.store.tables import ColumnChunk, Dataset, Head, RowGroup, Upload
 
@@ -57,6 +58,7 @@ def uploads(tx: Transaction, dataset_id: str, *, principal_id: str | None, after
 
 def keep_row_group(tx: Transaction, group: RowGroup, sealed: Sequence[bytes]) -> None:
     """Insert one row group and its chunks, in stored column order; fixed ordinals mean that a repeat cannot double."""
+    keys.hold_kek_of(tx, group.wrapped)
     tx.add(group)
     tx.flush()
     place = {"upload_id": group.upload_id, "row_group": group.ordinal, "generation": group.generation}

@@ -5,6 +5,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from app.crypto.wrapping import WrappedKey
+from app.errors import Unavailable
 from app.store.engine import Transaction
 from app.store.tables import IdempotencyRecord, KeyEncryptionKey, NamedKey, PurposeKey
 
@@ -13,6 +15,13 @@ def key_encryption_keys(tx: Transaction, organisation: str | None = None) -> Seq
     """Return the KEKs of one organisation or of all, oldest first."""
     wanted = sa.select(KeyEncryptionKey).order_by(KeyEncryptionKey.created_at, KeyEncryptionKey.id)
     return tx.scalars(wanted if organisation is None else wanted.where(KeyEncryptionKey.organisation_id == organisation)).all()
+
+
+def hold_kek_of(tx: Transaction, wrapped: bytes) -> None:
+    """Let the KEK that wraps a new key stand until the transaction ends; `Unavailable` where it was destroyed meanwhile."""
+    stands = sa.select(KeyEncryptionKey.id).where(KeyEncryptionKey.id == WrappedKey.from_bytes(wrapped).kek_id)
+    if tx.scalar(stands.with_for_update(read=True, key_share=True)) is None:
+        raise Unavailable("The keys were replaced meanwhile; send the request again.", retry_after=1)
 
 
 def purpose_keys(tx: Transaction, organisation: str | None = None, *, scope: str = "") -> Sequence[PurposeKey]:

@@ -38,6 +38,7 @@ class KeyEncryptionKey(Table):
     organisation_id: Mapped[str] = mapped_column(Id, index=True)
     wrapped: Mapped[bytes]
     created_at: Mapped[datetime]
+    retired_at: Mapped[datetime | None]  # since when a newer one wraps everything in its place; told, never relied on
 
 
 class PurposeKey(Table):
