@@ -40,7 +40,7 @@ def init(
     """Make root key, tables, keys and the first operator; print the operator's token, once."""
     settings = Settings()
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if settings.root_key is None and not settings.root_key_path().exists():
+    if settings.root_key_source == "here" and settings.root_key is None and not settings.root_key_path().exists():
         root_key.create_root_key_file(settings.root_key_path())
         print(f"root key: {settings.root_key_path()} (keep a copy apart from the database)", file=sys.stderr)
     database, keyring = Database(settings.database()), Keyring(read_root_key(settings))
@@ -48,7 +48,7 @@ def init(
     try:
         keychain.load(database, keyring)
     except Sealed as missing:
-        if "no keys yet" not in missing.detail:
+        if [fault.rule for fault in missing.faults] != [keychain.NOT_INITIALISED]:
             raise
         with database.write() as tx:
             keychain.lay(tx, keyring, SystemClock())

@@ -5,25 +5,26 @@ heavy libraries wait for the first request that needs them, so that the process 
 """
 
 import functools
+import logging
 import os
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from app.clock import Clock, SystemClock
-from app.crypto import root_key
 from app.crypto.keyring import Keyring
 from app.crypto.signing import Signer
-from app.errors import Sealed, Unavailable
+from app.errors import Fault, Sealed, TacitError, Unavailable
 from app.jobs.kinds import KINDS
 from app.jobs.port import Jobs
 from app.jobs.runner import Kind
@@ -32,12 +33,20 @@ from app.operations import keychain
 from app.operations.desk import Desk, Rules
 from app.outside.addresses import Reach
 from app.outside.checkpoint_file import CheckpointFile
+from app.outside.key_sources import GivenKey, KeyFile, KeySource, KmsKey, TransitKey
 from app.outside.webhooks import Sender
 from app.settings import Settings
 from app.store import schema
 from app.store.engine import Database
 from app.table.apart.parsers import Parsers
 
+if TYPE_CHECKING:
+    from app.api.sealed import Door
+
+Furnished = tuple[Desk, Jobs]
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0  # seconds between two tries to get the root key
+_LOG = logging.getLogger("app.start")
+_T = TypeVar("_T")
 THREADS = 100  # of operations: more than writers may wait (store/engine.py), so that reading goes on while they do
 
 
@@ -55,25 +64,30 @@ def create_app(
     from app.api.application import build
     from app.api.body_stream import UPLOADS_AT_ONCE
     from app.api.rates import Rates
+    from app.api.sealed import Door
 
-    settings = settings or Settings()
-    desk = open_desk(settings, clock=clock or SystemClock(), parsers=parsers)
-    jobs = open_jobs(settings, desk, kinds=kinds)
+    settings, clock, door = settings or Settings(), clock or SystemClock(), Door()
+    ours = parsers is None
+
+    def opened() -> Furnished:
+        desk = open_desk(settings, clock=clock, parsers=parsers)
+        return desk, open_jobs(settings, desk, kinds=kinds)
+
+    furniture: Furnished | None = None
+    try:
+        furniture = opened()
+    except Sealed as why:
+        door.shut(why, again_in=FIRST_PAUSE)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        from app.operations import checkpoints, deliveries, files, janitor
-
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         current_default_thread_limiter().total_tokens = THREADS
-        janitor.sweep(desk, alone=desk.database.embedded)
-        files.sweep(desk, alone=desk.database.embedded)
-        desk.parsers.start()
-        swept = janitor.at_work(desk, also=lambda: _sweep(desk))
-        with swept, deliveries.at_work(desk), checkpoints.at_work(desk):
-            jobs.launch()
+        if furniture is not None:
+            with _at_work(*furniture, parsers=ours):
+                yield
+            return
+        with _unsealing(app, door, opened, parsers=ours):
             yield
-            jobs.shutdown()
-        close_desk(desk, parsers=parsers is None)
 
     rates = Rates.of(
         requests_per_second=settings.rate_per_second,
@@ -82,7 +96,73 @@ def create_app(
     )
     each = settings.uploads_per_principal or UPLOADS_AT_ONCE
     stalled = settings.stalled_upload_seconds
-    return build(desk, lifespan=lifespan, stalled_after=stalled, rates=rates, uploads_each=each, work=jobs)
+    desk, jobs = furniture or (None, None)
+    return build(desk, lifespan=lifespan, stalled_after=stalled, rates=rates, uploads_each=each, work=jobs, door=door)
+
+
+@contextmanager
+def _at_work(desk: Desk, jobs: Jobs, *, parsers: bool) -> Iterator[None]:
+    """Do what a service does beside answering, for the time of a block; then close what was opened."""
+    from app.operations import checkpoints, deliveries, files, janitor
+
+    try:
+        janitor.sweep(desk, alone=desk.database.embedded)
+        files.sweep(desk, alone=desk.database.embedded)
+        desk.parsers.start()
+        swept = janitor.at_work(desk, also=lambda: _sweep(desk))
+        with swept, deliveries.at_work(desk), checkpoints.at_work(desk):
+            jobs.launch()
+            yield
+            jobs.shutdown()
+    finally:
+        close_desk(desk, parsers=parsers)
+
+
+@contextmanager
+def _unsealing(app: FastAPI, door: "Door", opened: Callable[[], Furnished], *, parsers: bool) -> Iterator[None]:
+    """Try to open what a sealed service needs, in a thread of its own, and let everybody in once it is there."""
+    from app.api.application import furnish
+
+    stop = threading.Event()
+
+    def unseal() -> None:
+        while (furniture := patiently(opened, stop, tell=lambda why, pause: door.shut(why, again_in=pause))) is not None:
+            try:
+                with _at_work(*furniture, parsers=parsers):
+                    furnish(app, *furniture)
+                    door.open()
+                    _LOG.info("unsealed")
+                    stop.wait()
+            except TacitError:  # the database went away just then: all of it again
+                _LOG.warning("sealed", extra={"code": "database-unavailable"})
+                stop.wait(FIRST_PAUSE)
+
+    thread = threading.Thread(target=unseal, name="tacit-unseal", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def patiently(
+    opened: Callable[[], _T], stop: threading.Event, *, tell: Callable[[Sealed, float], None] = lambda *_: None
+) -> _T | None:
+    """Return what could be opened in the end; None when told to stop. The log says by a rule what is missing, never a value."""
+    pause = FIRST_PAUSE
+    while not stop.is_set():
+        try:
+            return opened()
+        except Sealed as why:
+            missing = why
+        except Unavailable:
+            missing = Sealed("The database does not answer.", faults=[Fault("database-unavailable")])
+        tell(missing, pause)
+        _LOG.warning("sealed", extra={"code": missing.faults[0].rule if missing.faults else missing.code})
+        stop.wait(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+    return None
 
 
 def open_jobs(settings: Settings, desk: Desk, *, kinds: Mapping[str, Kind] | None = None, works_here: bool | None = None) -> Jobs:
@@ -101,7 +181,13 @@ def work(settings: Settings, stop: threading.Event, *, kinds: Mapping[str, Kind]
     """Run jobs in this process until `stop` is set; then let running ones end, or hand them back."""
     from app.operations import checkpoints, janitor
 
-    desk = open_desk(settings, clock=SystemClock())
+    try:
+        desk = open_desk(settings, clock=SystemClock())
+    except Sealed:
+        later = patiently(lambda: open_desk(settings, clock=SystemClock()), stop)
+        if later is None:
+            return
+        desk = later
     jobs = open_jobs(settings, desk, kinds=kinds, works_here=True)
     desk.parsers.start()
     with janitor.at_work(desk, also=lambda: _sweep(desk)), checkpoints.at_work(desk):
@@ -123,10 +209,14 @@ def open_desk(settings: Settings, *, clock: Clock, parsers: Parsers | None = Non
     if settings.checkpoints is not None and not settings.checkpoints.parent.is_dir():
         raise Unavailable("The folder that TACIT_CHECKPOINTS names a file in does not exist: make it, or name another file.")
     database = Database(settings.database(), patience=settings.database_patience_seconds)
-    schema.check_revision(database)
-    keyring = Keyring(read_root_key(settings))
-    keychain.load(database, keyring)
-    keychain.lay_missing(database, keyring, clock)
+    try:
+        schema.check_revision(database)
+        keyring = Keyring(read_root_key(settings))
+        keychain.load(database, keyring)
+        keychain.lay_missing(database, keyring, clock)
+    except BaseException:
+        database.close()
+        raise
     return desk_over(settings, database, keyring, clock, parsers=parsers)
 
 
@@ -171,12 +261,28 @@ def close_desk(desk: Desk, *, parsers: bool = True) -> None:
 
 
 def read_root_key(settings: Settings) -> bytes:
-    """Return the root key from the environment or its file."""
-    if settings.root_key is not None:
-        return root_key.parse_root_key(settings.root_key.get_secret_value())
-    if not settings.root_key_path().exists():
-        raise Sealed(f"There is no root key at {settings.root_key_path()}: run `python -m app init`, or set TACIT_ROOT_KEY.")
-    return root_key.read_root_key_file(settings.root_key_path())
+    """Return the root key from where it is kept."""
+    return key_source(settings).read()
+
+
+def key_source(settings: Settings) -> KeySource:
+    """Return what knows the root key: Vault or KMS where they are chosen, else the environment, else its file."""
+    if settings.root_key_source == "vault":
+        token = settings.vault_token or SecretStr("")
+        return TransitKey(
+            address=settings.vault_address,
+            token=token.get_secret_value,
+            wrapped=settings.root_key_wrapped_path(),
+            mount=settings.vault_transit_mount,
+            key=settings.vault_transit_key,
+            authorities=settings.vault_ca_file,
+        )
+    if settings.root_key_source == "aws-kms":
+        wrapped = settings.root_key_wrapped_path()
+        return KmsKey(
+            key_id=settings.aws_kms_key, wrapped=wrapped, region=settings.aws_region, endpoint=settings.aws_kms_endpoint
+        )
+    return KeyFile(settings.root_key_path()) if settings.root_key is None else GivenKey(settings.root_key.get_secret_value)
 
 
 @functools.lru_cache(maxsize=2)

@@ -19,6 +19,16 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None  # may hold a password; default: SQLite in `folder`
     root_key: SecretStr | None = None  # base64 of 32 bytes; else the file below
     root_key_file: Path | None = None  # default: `folder`/root.key, mode 0600
+    root_key_source: Literal["here", "vault", "aws-kms"] = "here"  # who unwraps the root key; here: it lies there in the open
+    root_key_wrapped_file: Path | None = None  # default: `folder`/root.key.wrapped; what Vault or KMS unwraps
+    vault_address: str = "https://127.0.0.1:8200"  # of HashiCorp Vault or OpenBao
+    vault_token: SecretStr | None = None  # may be allowed `decrypt` on the one key, and nothing else
+    vault_transit_mount: str = "transit"
+    vault_transit_key: str = "tacit"
+    vault_ca_file: Path | None = None  # certificates to trust; default: the system's
+    aws_kms_key: str = "alias/tacit"
+    aws_kms_endpoint: str | None = None  # default: that of the region
+    aws_region: str | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -71,3 +81,7 @@ class Settings(BaseSettings):
     def root_key_path(self) -> Path:
         """Return where the root key's file lies."""
         return self.root_key_file or self.folder / "root.key"
+
+    def root_key_wrapped_path(self) -> Path:
+        """Return where the root key lies as Vault or KMS wrapped it."""
+        return self.root_key_wrapped_file or self.folder / "root.key.wrapped"

@@ -26,6 +26,7 @@ from app.api.body_stream import Pump
 from app.api.edge import new_app
 from app.api.limits import Patience
 from app.api.rates import Rates
+from app.api.sealed import Door
 from app.api.watch import Watch
 from app.jobs.port import Jobs
 from app.operations.desk import Desk
@@ -43,16 +44,23 @@ def build(
     rates: Rates | None = None,
     uploads_each: int = 8,
     work: Jobs | None = None,
+    door: Door | None = None,
 ) -> FastAPI:
-    """Return the service over a desk; without one it can only describe itself."""
+    """Return the service over a desk; without one it can only describe itself, or stand behind a shut door until `furnish`."""
     patience = Patience(seconds=stalled_after)
     pump = Pump(patience=patience, each=uploads_each)
-    app = new_app(version=VERSION, admission=admit, patience=patience, pump=pump, lifespan=lifespan)
-    app.state.desk, app.state.rates, app.state.jobs = desk, rates or Rates(), work
-    app.state.watch = Watch(lambda ids: {} if desk is None else documents(desk, ids))
+    app = new_app(version=VERSION, admission=admit, patience=patience, pump=pump, lifespan=lifespan, door=door)
+    app.state.rates = rates or Rates()
+    app.state.watch = Watch(lambda ids: {} if app.state.desk is None else documents(app.state.desk, ids))
+    furnish(app, desk, work)
     for noun in _NOUNS:
         app.include_router(noun.router)
     return app
+
+
+def furnish(app: FastAPI, desk: Desk | None, work: Jobs | None) -> None:
+    """Give the service what it works with; one that started sealed gets it later."""
+    app.state.desk, app.state.jobs = desk, work
 
 
 def document() -> str:

@@ -15,6 +15,7 @@ from app.api.docs import pages
 from app.api.limits import Patience
 from app.api.openapi import build
 from app.api.routes import Admission, EdgeRoute
+from app.api.sealed import Door, SealedDoor
 
 _NO_TELEMETRY: TelemetryConfig = {
     "tracing": False,
@@ -26,7 +27,13 @@ _NO_TELEMETRY: TelemetryConfig = {
 
 
 def new_app(
-    *, version: str, admission: Admission, patience: Patience, pump: Pump, lifespan: Lifespan[FastAPI] | None = None
+    *,
+    version: str,
+    admission: Admission,
+    patience: Patience,
+    pump: Pump,
+    lifespan: Lifespan[FastAPI] | None = None,
+    door: Door | None = None,
 ) -> FastAPI:
     """Return the application without operations.
 
@@ -48,6 +55,7 @@ def new_app(
     )
     app.router.route_class = EdgeRoute
     app.state.admission, app.state.patience, app.state.pump = admission, patience, pump
+    app.add_middleware(SealedDoor, door=door or Door())  # inside of the next one: what it says is logged and has its headers too
     app.add_middleware(RequestContext)
     handlers.install(app)
     app.include_router(pages(lambda: build(app)))

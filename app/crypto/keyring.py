@@ -17,11 +17,14 @@ Invariants
 
 import threading
 from collections.abc import Callable
+from typing import Final
 
 from app.crypto import aead, wrapping
 from app.crypto.aead import DataKey, context, derive
 from app.crypto.wrapping import WrappedKey
-from app.errors import Integrity, Sealed
+from app.errors import Fault, Integrity, Sealed
+
+WRONG: Final = "root-key-wrong"
 
 _Place = tuple[str, str, str]  # organisation, purpose, scope
 
@@ -56,7 +59,9 @@ class Keyring:
         """Hold a stored KEK; `Sealed` under another root key, `Integrity` if the row was changed or moved."""
         stored = WrappedKey.from_bytes(wrapped)
         if stored.kek_id != self._root_id:
-            raise Sealed("The root key is not the one these keys were wrapped under: start with the right one.")
+            raise Sealed(
+                "The root key is not the one these keys were wrapped under: start with the right one.", faults=[Fault(WRONG)]
+            )
         self._hold_kek(kek_id, organisation, wrapping.unwrap(self._root, stored, _kek_context(kek_id, organisation)))
 
     def rewrap_kek(self, kek_id: str, *, new_root_key: bytes) -> bytes:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from app.clock import Clock, new_id
 from app.crypto.aead import DataKey
 from app.crypto.keyring import Keyring
-from app.errors import Integrity, Sealed
+from app.errors import Fault, Integrity, Sealed
 from app.operations.desk import Desk
 from app.store import keys
 from app.store.engine import Database, Transaction, insert_new
@@ -21,6 +21,7 @@ from app.store.tables import KeyEncryptionKey, PurposeKey
 
 SYSTEM = "system"
 SYSTEM_PURPOSES = ("authority", "audit", "pepper", "signing", "idempotency", "answers", "webhooks")
+NOT_INITIALISED = "not-initialised"
 PSEUDONYMS, BOUNDING, SHIFTS, NAMED = "pseudonyms", "bounding", "shifts", "named"
 
 
@@ -32,7 +33,7 @@ def load(database: Database, keyring: Keyring) -> None:
     with database.read() as tx:
         keks, purposes = keys.key_encryption_keys(tx), keys.purpose_keys(tx, SYSTEM)
     if not keks:
-        raise Sealed("There are no keys yet: run `python -m app init`.")
+        raise Sealed("There are no keys yet: run `python -m app init`.", faults=[Fault(NOT_INITIALISED)])
     for kek in keks:
         with contextlib.suppress(*(() if kek.organisation_id == SYSTEM else (Integrity,))):
             _hold(keyring, [kek], ())
