@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.crypto import aead, prf
-from app.errors import IdempotencyConflict, IdempotencyInProgress, SecretAlreadyShown
+from app.errors import IdempotencyConflict, IdempotencyInProgress, Integrity, SecretAlreadyShown
 from app.operations.desk import Caller, Desk
 from app.operations.keychain import system_key
 from app.store import keys
@@ -133,7 +133,8 @@ def finish(
     if claim is None or kept is None:
         return
     kept.state = "shown" if reply is None else "answered"
-    kept.reply = None if reply is None else aead.seal(_key(desk), json.dumps(reply).encode(), _context(desk, caller, claim))
+    place = _context(desk, caller, claim)
+    kept.reply = None if reply is None else aead.seal(_key(desk, place), json.dumps(reply).encode(), place)
 
 
 def abandon(desk: Desk, caller: Caller, claim: Claim | None, *, resource_id: str) -> None:
@@ -169,8 +170,9 @@ def _own(desk: Desk, tx: Transaction, caller: Caller, claim: Claim | None, resou
     return kept
 
 
-def _key(desk: Desk) -> bytes:
-    return aead.derive(system_key(desk, "idempotency"), "tacit/idempotency-reply/1")
+def _key(desk: Desk, place: bytes) -> bytes:
+    """Return the key of one reply: a busy service keeps more of them than one key may seal (threat C6)."""
+    return aead.derive(system_key(desk, "idempotency"), "tacit/idempotency-reply/2", place)
 
 
 def _digest(desk: Desk, claim: Claim) -> str:
@@ -187,7 +189,12 @@ def _context(desk: Desk, caller: Caller, claim: Claim) -> bytes:
 
 
 def _opened(desk: Desk, caller: Caller, claim: Claim, sealed: bytes) -> dict[str, Any]:
-    reply: dict[str, Any] = json.loads(bytes(aead.open_sealed(_key(desk), sealed, _context(desk, caller, claim))))
+    place = _context(desk, caller, claim)
+    try:
+        opened = aead.open_sealed(_key(desk, place), sealed, place)
+    except Integrity:  # kept by the version before, whose replies were all under one key: a day after an upgrade there are none
+        opened = aead.open_sealed(aead.derive(system_key(desk, "idempotency"), "tacit/idempotency-reply/1"), sealed, place)
+    reply: dict[str, Any] = json.loads(opened)
     return reply
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.crypto import contexts
-from app.crypto.wrapping import head
+from app.crypto.wrapping import head, heads
 from app.errors import Conflict, Integrity, NotFound, Sealed
 from app.operations import audit, keychain
 from app.operations.authority import believe, stamp
@@ -237,7 +237,7 @@ def _destroy(desk: Desk, organisation: str, kek_id: str) -> bool:
         row = next((one for one in rotation.hold_keks(tx, organisation) if one.id == kek_id), None)
         if row is None or row.retired_at is None or rotation.receiving_since(tx, organisation, row.retired_at):
             return False
-        if rotation.count_under(tx, organisation, head(kek_id)):
+        if rotation.count_under(tx, organisation, heads(kek_id)):
             return False
         tx.delete(row)
         _note(desk, tx, organisation, "destroy_key", kek_id)

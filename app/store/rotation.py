@@ -80,9 +80,11 @@ def count(tx: Transaction, organisation: str, *, but: bytes) -> dict[str, int]:
     return _counted(tx, organisation, left)
 
 
-def count_under(tx: Transaction, organisation: str, head: bytes) -> int:
-    """Return how many keys begin with `head`: while there is one, its KEK must stay."""
-    named = {table: ~_begins_otherwise(table.wrapped, head) for table in (RowGroup, File, PurposeKey)}
+def count_under(tx: Transaction, organisation: str, heads: Iterable[bytes]) -> int:
+    """Return how many keys begin with one of `heads`: while there is one, its KEK must stay."""
+    named = {
+        table: sa.or_(*(~_begins_otherwise(table.wrapped, head) for head in heads)) for table in (RowGroup, File, PurposeKey)
+    }
     return sum(_counted(tx, organisation, named).values())
 
 

@@ -12,6 +12,7 @@ import pytest
 from app.api.application import build
 from app.api.openapi import build as described
 from app.api.openapi import operations
+from app.crypto import aead
 from app.errors import IdempotencyConflict, IdempotencyInProgress, VersionNotAnswerable
 from app.operations import once
 from app.operations.once import Claim
@@ -341,3 +342,26 @@ def test_d2_a_paid_question_whose_rows_changed_before_it_was_answered_is_not_pai
         with pytest.raises(VersionNotAnswerable):
             act(world.desk, callers, "ask", things, claim)
     assert world.analyst.budget(population)["spent"] == {"epsilon": "1"}
+
+
+@pytest.mark.attack("C6")
+def test_c6_each_kept_reply_is_sealed_under_a_key_of_its_own_and_earlier_ones_open(small_world, monkeypatch):
+    """A busy service keeps more replies in a year than one key may seal (2³⁰)."""
+    keys, real = [], aead.seal
+    monkeypatch.setattr(once.aead, "seal", lambda key, *rest: keys.append(key) or real(key, *rest))
+    claims = [Claim(f"k{number}", b"the same request") for number in range(2)]
+    desk, caller = small_world.desk, small_world.caller("owner")
+    for claim in claims:
+        with desk.database.write() as tx:
+            once.once(desk, tx, caller, claim, lambda: {"made": 1})
+    assert len(set(keys)) == len(keys) == 2
+    monkeypatch.setattr(
+        once, "_key", lambda desk, _: aead.derive(once.system_key(desk, "idempotency"), "tacit/idempotency-reply/1")
+    )
+    earlier = Claim("earlier", b"the same request")
+    with desk.database.write() as tx:
+        once.once(desk, tx, caller, earlier, lambda: {"made": 2})
+    monkeypatch.undo()
+    for claim, made in ((claims[0], 1), (earlier, 2)):
+        with desk.database.write() as tx:
+            assert once.once(desk, tx, caller, claim, pytest.fail) == {"made": made}

@@ -225,6 +225,9 @@ def test_c5_an_upload_that_began_under_the_old_key_is_waited_for_and_its_rows_ar
         first = rotate.rotate(other, world.organisation, patience=0, tell=lambda *_: None)
         assert (first["uploads_under_way"], first["retired"]) == (1, 0)
         assert rotate.destroy_retired(other, world.organisation) == {"destroyed": 0, "still_named": 0}
+        execute(world.desk, "UPDATE key_encryption_keys SET retired_at = :t WHERE id <> :k", t=4 * 10**15, k=first["kek"])
+        assert rotate.destroy_retired(other, world.organisation) == {"destroyed": 0, "still_named": 1}, "it may wrap under it yet"
+        execute(world.desk, "UPDATE key_encryption_keys SET retired_at = NULL")
         body.go.set()
         sending.join()
         assert ended[0]["rows"] == 200
@@ -234,6 +237,33 @@ def test_c5_an_upload_that_began_under_the_old_key_is_waited_for_and_its_rows_ar
         assert rotate.destroy_retired(other, world.organisation) == {"destroyed": 1, "still_named": 0}
     assert set(_named(world)) == {first["kek"]}
     assert len(_exported(world, dataset).splitlines()) == before + 200
+
+
+@pytest.mark.attack("C5")
+def test_c5_a_rotation_waits_for_what_is_under_way_and_a_key_that_does_not_open_keeps_its_kek(world):
+    _, dataset = world.filled()
+    body, said = _Held(ROWS), []
+    sending = threading.Thread(
+        target=lambda: ingest.upload(world.desk, world.caller("partner"), dataset, body=body, form=FORM, claim=None)
+    )
+    sending.start()
+    assert body.waiting.wait(30)
+    with open_fresh(world) as other:
+        waiting = threading.Thread(
+            target=lambda: said.append(rotate.rotate(other, world.organisation, patience=60, tell=lambda *_: None))
+        )
+        waiting.start()
+        waiting.join(3 * rotate.PAUSE)
+        assert waiting.is_alive()
+        body.go.set()
+        sending.join()
+        waiting.join()
+        assert (said[0]["uploads_under_way"], said[0]["retired"], said[0]["rewrapped"]) == (0, 1, 4)
+        rotate.rotate(other, world.organisation, patience=0, tell=lambda *_: None)
+        bad = bytearray(rows(other, "SELECT wrapped FROM row_groups")[0][0])
+        old = head(said[0]["kek"])
+        execute(world.desk, "UPDATE row_groups SET wrapped = :w WHERE wrapped = :b", w=old + bad[len(old) :], b=bytes(bad))
+        assert rotate.destroy_retired(other, world.organisation) == {"destroyed": 1, "still_named": 1}
 
 
 @pytest.mark.attack("C5")

@@ -51,7 +51,7 @@ def test_padded_lengths_are_as_ever(case: dict[str, Any]) -> None:
         assert padding.pad(data) == data + fill + len(data).to_bytes(8, "big")
 
 
-@pytest.mark.parametrize("case", cases("wrapped"))
+@pytest.mark.parametrize("case", cases("wrapped") + cases("wrapped-2"))
 def test_wrapped_keys_open_as_ever(case: dict[str, Any]) -> None:
     stored = _hex(case["wrapped"])
     wrapped = wrapping.WrappedKey.from_bytes(stored)

@@ -1,6 +1,7 @@
 """Wrapped keys: the right KEK, the right place, and a commitment to the key inside (R23, C3, C7)."""
 
 import dataclasses
+import os
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -15,7 +16,7 @@ CONTEXT = aead.context("tacit/dek/1", "organisation", "dataset")
 
 def test_a_wrapped_key_survives_storage() -> None:
     stored = wrapping.wrap(KEK, "kek-é", DEK, CONTEXT).to_bytes()
-    assert len(stored) == 3 + len("kek-é".encode()) + 32 + 61
+    assert len(stored) == 3 + len("kek-é".encode()) + 32 + 32 + 61
     assert wrapping.unwrap(KEK, WrappedKey.from_bytes(stored), CONTEXT) == DEK
 
 
@@ -59,6 +60,24 @@ def test_c7_a_wrong_commitment_is_refused() -> None:
     wrapped = wrapping.wrap(KEK, "kek", DEK, CONTEXT)
     with pytest.raises(Integrity):
         wrapping.unwrap(KEK, dataclasses.replace(wrapped, commitment=aead.commitment(KEK)), CONTEXT)
+
+
+def test_c6_each_key_is_wrapped_under_a_key_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every nonce the same, two wraps under one KEK share no key stream: a KEK needs no cap on its messages."""
+    real = os.urandom
+    monkeypatch.setattr(os, "urandom", lambda length: bytes(12) if length == 12 else real(length))
+    other = bytes([4] * 32)
+    first, second = (wrapping.wrap(KEK, "kek", one, CONTEXT) for one in (DEK, other))
+    assert first.sealed[1:13] == second.sealed[1:13] == bytes(12)
+    streams = [bytes(a ^ b for a, b in zip(one.sealed[13:45], key, strict=True)) for one, key in ((first, DEK), (second, other))]
+    assert streams[0] != streams[1]
+
+
+def test_the_store_finds_a_key_by_what_it_begins_with() -> None:
+    stored = wrapping.wrap(KEK, "kek", DEK, CONTEXT).to_bytes()
+    assert stored.startswith(wrapping.head("kek"))
+    assert [stored.startswith(one) for one in wrapping.heads("kek")] == [False, True]
+    assert not stored.startswith(wrapping.head("ke"))
 
 
 @pytest.mark.parametrize(("kek_id", "dek"), [("", DEK), ("x" * 256, DEK), ("kek", DEK[:31])])
