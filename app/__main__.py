@@ -19,7 +19,7 @@ from app.crypto.aead import new_key
 from app.crypto.keyring import Keyring
 from app.errors import Sealed, TacitError
 from app.main import close_desk, create_app, desk_over, open_desk, read_root_key, work
-from app.operations import checking, keychain, principals, rotate
+from app.operations import checking, keychain, principals, purposes, rotate
 from app.operations.desk import Desk
 from app.outside.checkpoint_file import CheckpointFile
 from app.settings import Settings
@@ -93,6 +93,7 @@ def rotate_keys(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be done, and change nothing.")] = False,
     wait: Annotated[float, typer.Option(help="Seconds to wait for uploads that began before.")] = 60.0,
     destroy_retired: Annotated[bool, typer.Option("--destroy-retired", help="Destroy old keys that nothing names.")] = False,
+    purpose: Annotated[str | None, typer.Option(help="Make a new version of: signing, pepper, answers or webhooks.")] = None,
     root: Annotated[bool, typer.Option("--root", help="Replace the root key; keys below it stay.")] = False,
     new_root_key_file: Annotated[Path | None, typer.Option(help="With --root: where it is; it is made if absent.")] = None,
 ) -> None:
@@ -100,7 +101,10 @@ def rotate_keys(
     if root != (new_root_key_file is not None):
         raise typer.BadParameter("--root and --new-root-key-file go together.")
     desk = open_desk(Settings(), clock=SystemClock())
-    if new_root_key_file is not None:
+    if purpose is not None:
+        act = purposes.end_earlier if destroy_retired else purposes.rotate_purpose
+        said, ended = act(desk, purpose, dry_run=dry_run), True
+    elif new_root_key_file is not None:
         said, ended = _rotate_root(desk, new_root_key_file, dry_run=dry_run), True
     else:
         homes = rotate.organisations(desk, organisation)

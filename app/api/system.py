@@ -8,7 +8,7 @@ from app.api.dependencies import CallerHere, DeskHere, Limit, Time
 from app.api.limits import terms
 from app.api.routes import EdgeRoute
 from app.crypto.signing import jwks
-from app.operations import audit, checkpoints
+from app.operations import audit, checkpoints, purposes
 
 Ordinal = Annotated[int, Query(ge=0, le=2**53 - 1, description="`next_cursor` of the page before.")]
 Action = Annotated[
@@ -41,7 +41,7 @@ def readyz(desk: DeskHere) -> dict[str, str]:
 @terms(public=True)
 def signing_keys(desk: DeskHere) -> dict[str, Any]:
     """Return the public keys that receipts and certificates are signed with (JWKS)."""
-    return jwks([desk.signer.public])
+    return jwks(purposes.public_keys(desk))
 
 
 @router.get("/v1/audit")

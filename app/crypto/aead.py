@@ -13,7 +13,7 @@ Sources: NIST SP 800-38D (GCM, 2³² random nonces a key), RFC 5869 (HKDF).
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -69,6 +69,16 @@ def seal(key: bytes, plaintext: Readable, context: bytes) -> bytes:
 def open_sealed(key: bytes, sealed: Readable, context: bytes) -> bytes:
     """Open what `seal` made; `errors.Integrity` if key, context or any bit differs."""
     return _open(_cipher(key), sealed, context)
+
+
+def open_under_one_of(keys: Iterable[bytes], sealed: Readable, context: bytes) -> bytes:
+    """Open what was sealed under one of a key's versions; `errors.Integrity` where none fits."""
+    for key in keys:
+        try:
+            return open_sealed(key, sealed, context)
+        except Integrity:
+            continue
+    raise Integrity("A sealed value did not open.")
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

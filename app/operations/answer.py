@@ -36,7 +36,7 @@ from app.operations import access, keychain, once, opened
 from app.operations.authority import believe
 from app.operations.datasets import definition
 from app.operations.desk import ANALYST, OWNER, Caller, Desk
-from app.operations.keychain import system_key
+from app.operations.keychain import every_system_key, system_key
 from app.operations.once import Claim
 from app.operations.payment import Paid, pay
 from app.operations.populations import remaining
@@ -165,7 +165,7 @@ def _compute(desk: Desk, caller: Caller, planned: Plan, paid: Paid, population_i
         groups = (RowGroup(one.rows, one.columns) for one in opened.row_groups(desk, paid.version, planned.opens))
         exact = aggregate(groups, plan=planned, bounding_key=key)
         answer = {"release": release(exact, plan=planned, sampler=desk.sampler()), "released_at": rfc3339(desk.clock.now())}
-        sealed = aead.seal(_answer_key(desk), json.dumps(answer).encode(), _answer_context(paid.entry))
+        sealed = aead.seal(_answer_key(system_key(desk, "answers")), json.dumps(answer).encode(), _answer_context(paid.entry))
         with desk.database.write() as tx:
             populations.answered(tx, paid.entry.id, lease_id=paid.lease_id, answer=sealed, now=desk.clock.now())
     except BaseException:
@@ -254,8 +254,8 @@ def _may_read(desk: Desk, caller: Caller, entry: tables.LedgerEntry) -> bool:
     return desk.rules.shared_answers or caller.role == OWNER or entry.principal_id == caller.id
 
 
-def _answer_key(desk: Desk) -> bytes:
-    return aead.derive(system_key(desk, "answers"), "tacit/answer/1")
+def _answer_key(purpose_key: bytes) -> bytes:
+    return aead.derive(purpose_key, "tacit/answer/1")
 
 
 def _answer_context(entry: tables.LedgerEntry) -> bytes:
@@ -265,5 +265,6 @@ def _answer_context(entry: tables.LedgerEntry) -> bytes:
 
 
 def _opened_answer(desk: Desk, entry: tables.LedgerEntry) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(bytes(aead.open_sealed(_answer_key(desk), entry.answer or b"", _answer_context(entry))))
+    versions = map(_answer_key, every_system_key(desk, "answers"))
+    body: dict[str, Any] = json.loads(aead.open_under_one_of(versions, entry.answer or b"", _answer_context(entry)))
     return body

@@ -9,6 +9,7 @@ Invariants
 - An upload is given up by its state, under the row's lock: from then on nobody adds rows to it or finishes it. Only then its rows
   go, `TOGETHER` row groups in a transaction, so that no writer waits long; a sweep that was cut off is gone on with by the next.
 - Any number of processes sweep at once: what one holds, the others pass over.
+- A sweep looks at the system's keys too: a version that the operator made is used within a minute, a destroyed one forgotten.
 """
 
 import logging
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from app.errors import TacitError
-from app.operations import once, replaced
+from app.operations import keychain, once, replaced
 from app.operations.desk import Desk
 from app.store import datasets, keys, populations
 
@@ -37,6 +38,7 @@ def sweep(desk: Desk, *, alone: bool) -> int:
         gone = datasets.give_up_abandoned(tx, silent_since=None if alone else now, but=desk.receiving.uploads())
     for upload_id in gone:
         clear(desk, upload_id)
+    keychain.refresh(desk)
     replaced.clear(desk)
     return len(gone)
 

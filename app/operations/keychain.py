@@ -7,7 +7,7 @@ Keys are replaced while services run (`rotate.py`): a KEK that this process has 
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from app.clock import Clock, new_id
@@ -73,11 +73,13 @@ def new_kek(tx: Transaction, keyring: Keyring, clock: Clock, organisation: str, 
     return kek_id
 
 
-def create(tx: Transaction, keyring: Keyring, clock: Clock, purpose: str, *, organisation: str, scope: str = "") -> None:
-    """Make the first version of a purpose key and keep it wrapped under the organisation's newest KEK."""
+def create(
+    tx: Transaction, keyring: Keyring, clock: Clock, purpose: str, *, organisation: str, scope: str = "", version: int = 1
+) -> None:
+    """Make a version of a purpose key, the first one usually, and keep it wrapped under the organisation's newest KEK."""
     kek_id = _newest_kek(tx, keyring, organisation)
-    wrapped = keyring.new_purpose_key(purpose, organisation=organisation, scope=scope, version=1, kek_id=kek_id)
-    row = PurposeKey(organisation_id=organisation, purpose=purpose, scope=scope, version=1, kek_id=kek_id, wrapped=wrapped)
+    wrapped = keyring.new_purpose_key(purpose, organisation=organisation, scope=scope, version=version, kek_id=kek_id)
+    row = PurposeKey(organisation_id=organisation, purpose=purpose, scope=scope, version=version, kek_id=kek_id, wrapped=wrapped)
     row.created_at = clock.now()
     tx.add(row)
 
@@ -101,6 +103,36 @@ def versions(tx: Transaction, organisation: str, key_id: str) -> frozenset[int]:
 def system_key(desk: Desk, purpose: str) -> bytes:
     """Return one of the system's own keys."""
     return desk.keyring.purpose_key(purpose, organisation=SYSTEM, scope="")
+
+
+def every_system_key(desk: Desk, purpose: str) -> Iterator[bytes]:
+    """Give each version of a system's key, newest first: what an earlier one made is good as well.
+
+    After those that are held come those that another process made since we started: who finds one that fits looks no further.
+    """
+    tried: set[int] = set()
+    for again in (False, True):
+        if again:
+            refresh(desk)
+        for version in reversed(desk.keyring.purpose_versions(purpose, organisation=SYSTEM, scope="")):
+            if version not in tried:
+                tried.add(version)
+                yield desk.keyring.purpose_key(purpose, organisation=SYSTEM, scope="", version=version)
+
+
+def refresh(desk: Desk) -> None:
+    """Hold the versions of the system's keys that stand in the database, and no other: some were made, some destroyed."""
+    with desk.database.read() as tx:
+        keks, purposes = keys.key_encryption_keys(tx, SYSTEM), keys.purpose_keys(tx, SYSTEM)
+    stands = {(row.purpose, row.version) for row in purposes}
+    for purpose in {row.purpose for row in purposes}:
+        for version in desk.keyring.purpose_versions(purpose, organisation=SYSTEM, scope=""):
+            if (purpose, version) not in stands:
+                desk.keyring.forget_purpose_key(purpose, organisation=SYSTEM, scope="", version=version)
+    held = {one: desk.keyring.purpose_versions(one, organisation=SYSTEM, scope="") for one, _ in stands}
+    missing = [row for row in purposes if row.version not in held[row.purpose]]
+    if missing:
+        _hold(desk.keyring, keks, missing)
 
 
 def purpose_key(desk: Desk, purpose: str, *, organisation: str, scope: str, version: int | None = None) -> bytes:

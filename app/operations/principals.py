@@ -17,7 +17,7 @@ from app.operations import audit
 from app.operations.access import require_role
 from app.operations.authority import believe, restamp, stamp
 from app.operations.desk import ANALYST, OPERATOR, OWNER, PARTNER, SERVICE, Caller, Desk
-from app.operations.keychain import new_kek, system_key
+from app.operations.keychain import every_system_key, new_kek, system_key
 from app.operations.once import Claim, once
 from app.store import grants, tables
 from app.store.engine import Transaction
@@ -35,14 +35,10 @@ def authenticate(desk: Desk, bearer: str) -> Caller:
         raise Unauthenticated("Send a valid token: Authorization: Bearer tacit_…")
     believe(desk, principal)
     scopes = _scopes(row.scopes)
-    fits = scopes is not None and token.fits(
-        row.verifier,
-        system_key(desk, "pepper"),
-        principal=principal.id,
-        organisation=principal.organisation_id,
-        role=row.role,
-        scopes=scopes,
-        expiry=_text(row.expires_at),
+    holder = {"principal": principal.id, "organisation": principal.organisation_id, "role": row.role}
+    fits = scopes is not None and any(
+        token.fits(row.verifier, pepper, **holder, scopes=scopes, expiry=_text(row.expires_at))
+        for pepper in every_system_key(desk, "pepper")
     )
     late = row.expires_at is not None and row.expires_at <= desk.clock.now()
     if scopes is None or not fits or late or principal.disabled or row.role != principal.role:

@@ -20,12 +20,13 @@ from app.errors import Conflict, Fault, Invalid, NotFound, RateLimited
 from app.operations import access, audit, events
 from app.operations.authority import believe, restamp, stamp
 from app.operations.desk import OWNER, PARTNER, Caller, Desk
-from app.operations.keychain import system_key
+from app.operations.keychain import every_system_key, system_key
 from app.operations.once import Claim, once
 from app.outside.webhooks import Outcome, Target
 from app.store import tables, webhooks
 from app.store.engine import Transaction, after_commit
 
+PURPOSE = "webhooks"  # of the system's key that seals secrets
 MOST = 10  # webhooks of one principal
 ALONG = timedelta(hours=24)  # for which an earlier secret signs along
 SHOWN = 20  # newest deliveries of a webhook
@@ -174,15 +175,16 @@ def send(desk: Desk, row: tables.Webhook, *, message_id: str, body: str) -> Outc
 
 
 def _sealed(desk: Desk, organisation: str, webhook_id: str, secret: WebhookSecret) -> bytes:
-    return aead.seal(_key(desk), secret.raw, _context(organisation, webhook_id))
+    return aead.seal(_key(system_key(desk, PURPOSE)), secret.raw, _context(organisation, webhook_id))
 
 
 def _opened(desk: Desk, row: tables.Webhook, sealed: bytes) -> WebhookSecret:
-    return WebhookSecret(aead.open_sealed(_key(desk), sealed, _context(row.organisation_id, row.id)))
+    versions = map(_key, every_system_key(desk, PURPOSE))
+    return WebhookSecret(aead.open_under_one_of(versions, sealed, _context(row.organisation_id, row.id)))
 
 
-def _key(desk: Desk) -> bytes:
-    return aead.derive(system_key(desk, "webhooks"), "tacit/webhook-secret/1")
+def _key(purpose_key: bytes) -> bytes:
+    return aead.derive(purpose_key, "tacit/webhook-secret/1")
 
 
 def _context(organisation: str, webhook_id: str) -> bytes:

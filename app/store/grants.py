@@ -45,6 +45,11 @@ def forget_tokens(tx: Transaction, principal_id: str) -> None:
     tx.execute(sa.delete(Token).where(Token.principal_id == principal_id))
 
 
+def made_before(tx: Transaction, moment: datetime) -> int:
+    """Return how many tokens, whosever they are, were made before a moment."""
+    return tx.scalar(sa.select(sa.func.count()).select_from(Token).where(Token.created_at < moment)) or 0
+
+
 def forget_expired(tx: Transaction, now: datetime) -> None:
     """Remove tokens whose time is over."""
     tx.execute(sa.delete(Token).where(Token.expires_at.is_not(None), Token.expires_at < now))

@@ -24,12 +24,21 @@ def hold_kek_of(tx: Transaction, wrapped: bytes) -> None:
         raise Unavailable("The keys were replaced meanwhile; send the request again.", retry_after=1)
 
 
-def purpose_keys(tx: Transaction, organisation: str | None = None, *, scope: str = "") -> Sequence[PurposeKey]:
-    """Return the purpose keys of one organisation and scope, or all."""
+def purpose_keys(
+    tx: Transaction, organisation: str | None = None, *, scope: str = "", held: bool = False
+) -> Sequence[PurposeKey]:
+    """Return the purpose keys of one organisation and scope, or all; `held` until the transaction ends."""
     wanted = sa.select(PurposeKey)
     if organisation is not None:
         wanted = wanted.where(PurposeKey.organisation_id == organisation, PurposeKey.scope == scope)
-    return tx.scalars(wanted.order_by(PurposeKey.version)).all()
+    ordered = wanted.order_by(PurposeKey.version)
+    return tx.scalars(ordered.with_for_update() if held else ordered).all()
+
+
+def forget_purpose_key(tx: Transaction, row: PurposeKey) -> None:
+    """Destroy one version of a purpose key."""
+    own = (PurposeKey.organisation_id == row.organisation_id, PurposeKey.purpose == row.purpose, PurposeKey.scope == row.scope)
+    tx.execute(sa.delete(PurposeKey).where(*own, PurposeKey.version == row.version))
 
 
 def named(tx: Transaction, organisation: str, name: str) -> NamedKey | None:
