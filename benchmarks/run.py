@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import arithmetic, ingest, keys, pseudonyms, queries, redaction, starting
+from benchmarks import arithmetic, ingest, keys, pseudonyms, queries, redaction, rotation, starting
 from benchmarks.figure import Measurer, Result, Size
 
 _WIDTH = 130
@@ -40,6 +40,7 @@ MEASURERS: dict[str, Measurer] = {
     "keys.single": keys.both,
     "redact.text": redaction.text,
     "pseudonymize": pseudonyms.column,
+    "keys.rotate": rotation.rotate,
 }
 
 

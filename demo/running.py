@@ -49,6 +49,12 @@ class Service:
             raise DidNotStart(done.stderr.strip())
         return done.stdout.split()[-1]
 
+    def command(self, *words: str) -> str:
+        """Run one of the operator's commands beside the service; return what it said on standard output."""
+        command = [sys.executable, "-m", "app", *words]
+        done = subprocess.run(command, env=self._environment, cwd=ROOT, capture_output=True, text=True, check=True)
+        return done.stdout
+
     def start(self) -> float:
         """Start the process; return the seconds until it was ready."""
         began = time.perf_counter()
