@@ -29,18 +29,18 @@ def _key_set(world):
 
 
 @pytest.mark.attack("C5")
-def test_r24_documents_verify_for_ever_and_new_ones_are_signed_with_the_new_key(world):
-    _, dataset = world.filled()
-    old = next(iter(world.owner.list_uploads(dataset)))["receipt"]
-    assert _command(world, "--purpose", "signing", "--dry-run") == {"purpose": "signing", "before": 1, "now": 1}
-    assert len(httpx2.get(f"{world.url}/v1/signing-keys").json()["keys"]) == 1
-    assert _command(world, "--purpose", "signing") == {"purpose": "signing", "before": 1, "now": 2}
-    assert len(httpx2.get(f"{world.url}/v1/signing-keys").json()["keys"]) == 2, "a running service shows it at once"
-    world.serve()
-    new = world.client("partner").upload(dataset, ROWS, media_type="text/csv")["receipt"]
+def test_r24_documents_verify_for_ever_and_new_ones_are_signed_with_the_new_key(small_world):
+    _, dataset = small_world.filled()
+    old = next(iter(small_world.owner.list_uploads(dataset)))["receipt"]
+    assert _command(small_world, "--purpose", "signing", "--dry-run") == {"purpose": "signing", "before": 1, "now": 1}
+    assert len(httpx2.get(f"{small_world.url}/v1/signing-keys").json()["keys"]) == 1
+    assert _command(small_world, "--purpose", "signing") == {"purpose": "signing", "before": 1, "now": 2}
+    assert len(httpx2.get(f"{small_world.url}/v1/signing-keys").json()["keys"]) == 2, "a running service shows it at once"
+    small_world.serve()
+    new = small_world.client("partner").upload(dataset, ROWS, media_type="text/csv")["receipt"]
     assert old["key_id"] != new["key_id"]
     for receipt in (old, new):
-        assert verify(json.dumps(receipt), _key_set(world)).type == "receipt"
+        assert verify(json.dumps(receipt), _key_set(small_world)).type == "receipt"
 
 
 @pytest.mark.attack("C9")
@@ -64,21 +64,21 @@ def test_r24_old_tokens_work_until_their_pepper_is_ended_and_new_ones_work_every
     assert principals.authenticate(world.desk, made).role == "owner"
 
 
-def test_r24_what_was_paid_and_what_was_shared_opens_over_a_new_version(world):
-    _, dataset = world.filled()
-    before = world.analyst.ask(dataset, count_question(1))
-    hook = world.partner.create_webhook("https://partner.example/tacit", events=["upload.ready"])
+def test_r24_what_was_paid_and_what_was_shared_opens_over_a_new_version(small_world):
+    _, dataset = small_world.filled()
+    before = small_world.analyst.ask(dataset, count_question(1))
+    hook = small_world.partner.create_webhook("https://partner.example/tacit", events=["upload.ready"])
     for purpose in ("answers", "webhooks"):
-        _command(world, "--purpose", purpose)
-    assert world.analyst.ask(dataset, count_question(1)).rows() == before.rows()
-    with open_fresh(world) as other:
+        _command(small_world, "--purpose", purpose)
+    assert small_world.analyst.ask(dataset, count_question(1)).rows() == before.rows()
+    with open_fresh(small_world) as other:
         assert len(list(keychain.every_system_key(other, "answers"))) == 2
-        world.serve()
-        asked = world.client("analyst").ask(dataset, count_question(2))
-        with world.desk.database.read() as tx:
-            row = webhook_rows.find(tx, world.ids["partner"], hook["id"])
-        assert webhooks._opened(world.desk, row, row.secret).reveal() == webhooks._opened(other, row, row.secret).reveal()
-    assert world.analyst.ask(dataset, count_question(2)).rows() == asked.rows(), "a process that started before opens it"
+        small_world.serve()
+        asked = small_world.client("analyst").ask(dataset, count_question(2))
+        with small_world.desk.database.read() as tx:
+            row = webhook_rows.find(tx, small_world.ids["partner"], hook["id"])
+        assert webhooks._opened(small_world.desk, row, row.secret).reveal() == webhooks._opened(other, row, row.secret).reveal()
+    assert small_world.analyst.ask(dataset, count_question(2)).rows() == asked.rows(), "a process that started before opens it"
 
 
 @pytest.mark.parametrize("purpose", ["authority", "audit", "idempotency", "pseudonyms", "bounding", "no-purpose"])

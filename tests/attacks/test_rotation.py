@@ -240,17 +240,40 @@ def test_c5_an_upload_that_began_under_the_old_key_is_waited_for_and_its_rows_ar
 
 
 @pytest.mark.attack("C5")
-def test_c5_a_rotation_waits_for_what_is_under_way_and_a_key_that_does_not_open_keeps_its_kek(world):
+def test_c5_two_that_rotate_at_once_end_at_one_key(world):
     _, dataset = world.filled()
+    _many_row_groups(world, dataset, 40)
+    expected, said = _exported(world, dataset), []
+    with open_fresh(world) as one, open_fresh(world) as other:
+        both = [
+            threading.Thread(
+                target=lambda desk=desk: said.append(rotate.rotate(desk, world.organisation, patience=0, tell=lambda *_: None))
+            )
+            for desk in (one, other)
+        ]
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join()
+    assert len(said) == 2
+    newest, retired = _keks(world)[-1]
+    assert (set(_named(world)), retired) == ({newest}, False)
+    assert [done["unreadable"] for done in said] == [0, 0]
+    assert _exported(world, dataset) == expected
+
+
+@pytest.mark.attack("C5")
+def test_c5_a_rotation_waits_for_what_is_under_way_and_a_key_that_does_not_open_keeps_its_kek(small_world):
+    _, dataset = small_world.filled()
     body, said = _Held(ROWS), []
     sending = threading.Thread(
-        target=lambda: ingest.upload(world.desk, world.caller("partner"), dataset, body=body, form=FORM, claim=None)
+        target=lambda: ingest.upload(small_world.desk, small_world.caller("partner"), dataset, body=body, form=FORM, claim=None)
     )
     sending.start()
     assert body.waiting.wait(30)
-    with open_fresh(world) as other:
+    with open_fresh(small_world) as other:
         waiting = threading.Thread(
-            target=lambda: said.append(rotate.rotate(other, world.organisation, patience=60, tell=lambda *_: None))
+            target=lambda: said.append(rotate.rotate(other, small_world.organisation, patience=60, tell=lambda *_: None))
         )
         waiting.start()
         waiting.join(3 * rotate.PAUSE)
@@ -259,11 +282,11 @@ def test_c5_a_rotation_waits_for_what_is_under_way_and_a_key_that_does_not_open_
         sending.join()
         waiting.join()
         assert (said[0]["uploads_under_way"], said[0]["retired"], said[0]["rewrapped"]) == (0, 1, 4)
-        rotate.rotate(other, world.organisation, patience=0, tell=lambda *_: None)
+        rotate.rotate(other, small_world.organisation, patience=0, tell=lambda *_: None)
         bad = bytearray(rows(other, "SELECT wrapped FROM row_groups")[0][0])
         old = head(said[0]["kek"])
-        execute(world.desk, "UPDATE row_groups SET wrapped = :w WHERE wrapped = :b", w=old + bad[len(old) :], b=bytes(bad))
-        assert rotate.destroy_retired(other, world.organisation) == {"destroyed": 1, "still_named": 1}
+        execute(small_world.desk, "UPDATE row_groups SET wrapped = :w WHERE wrapped = :b", w=old + bad[len(old) :], b=bytes(bad))
+        assert rotate.destroy_retired(other, small_world.organisation) == {"destroyed": 1, "still_named": 1}
 
 
 @pytest.mark.attack("C5")

@@ -127,7 +127,7 @@ def test_c5_a_wrong_root_key_seals_with_its_reason_and_no_value(small_world, tmp
 
 
 @pytest.mark.attack("C5")
-def test_c5_vault_away_sealed_refusing_and_back_the_service_follows_without_a_restart(world, tmp_path, caplog):
+def test_c5_vault_away_sealed_refusing_and_back_the_service_follows_without_a_restart(small_world, tmp_path, caplog):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -140,7 +140,7 @@ def test_c5_vault_away_sealed_refusing_and_back_the_service_follows_without_a_re
     address = f"http://127.0.0.1:{port}"
     vault = {"root_key_source": "vault", "vault_address": address, "root_key_wrapped_file": wrapped, "vault_token": Changing()}
     with caplog.at_level(logging.DEBUG):
-        url = _served_again(world, **vault)
+        url = _served_again(small_world, **vault)
         _until(url, (503, ["root-key-missing"]))
         wrapped.write_text("vault:v1:AAAA")
         _until(url, (503, ["root-key-unreachable"]))
@@ -156,7 +156,7 @@ def test_c5_vault_away_sealed_refusing_and_back_the_service_follows_without_a_re
             _until(url, (503, ["root-key-refused"]))  # what is wrapped there is not of this key
             wrapped.write_text(server.wrap(ROOT_KEY))
             _until(url, (200, []))
-        assert world.client("operator").get_me()["role"] == "operator", "opened once, it needs Vault no more"
+        assert small_world.client("operator").get_me()["role"] == "operator", "opened once, it needs Vault no more"
     written = "".join(Lines().format(record) for record in caplog.records if record.name.startswith("app"))
     assert not [one for one in (TOKEN, token["text"], ROOT_KEY, address) if one in written]
 
@@ -174,6 +174,7 @@ def test_c5_a_sealed_service_stops_when_told_and_a_sealed_worker_too(small_world
     assert not working.is_alive()
 
 
+@pytest.mark.slow
 @pytest.mark.attack("C5")
 def test_c5_served_as_a_process_it_lives_sealed_and_ends_in_order(small_world, tmp_path):
     key = tmp_path / "late.key"
