@@ -40,6 +40,12 @@ def load(database: Database, keyring: Keyring) -> None:
     _hold(keyring, (), purposes)
 
 
+def load_all(database: Database, keyring: Keyring) -> None:
+    """Open every stored key, every organisation's, and raise `Integrity` at the first that was touched: for who verifies."""
+    with database.read() as tx:
+        _hold(keyring, keys.key_encryption_keys(tx), keys.purpose_keys(tx))
+
+
 def lay(tx: Transaction, keyring: Keyring, clock: Clock) -> None:
     """Make the system's KEK and purpose keys."""
     new_kek(tx, keyring, clock, SYSTEM)

@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 from app.__main__ import cli
 from app.clock import SystemClock, new_id
 from app.crypto import contexts
+from app.crypto.keyring import Keyring
 from app.crypto.root_key import create_root_key_file
 from app.crypto.wrapping import WrappedKey, head
 from app.errors import Integrity, Sealed, Unavailable
-from app.main import close_desk, open_desk
-from app.operations import ingest, keychain, rotate
+from app.main import close_desk, open_desk, read_root_key
+from app.operations import ingest, keychain, principals, rotate
 from app.operations.authority import believe
 from app.store import datasets, keys, rotation, tables
 from app.store import files as file_rows
@@ -383,3 +384,22 @@ def test_c5_the_root_key_is_replaced_whole_or_not_at_all(world, tmp_path):
     assert _exported(world, dataset) == expected, "a running service goes on"
     code, said, _ = _rotate(world, ROOT_KEY=new.read_text())
     assert (code, said["clinic"]["retired"]) == (0, 1)
+
+
+@pytest.mark.attack("C2")
+@pytest.mark.attack("C5")
+def test_c5_an_organisation_whose_kek_is_damaged_is_told_so_and_the_others_are_served(world):
+    _, dataset = world.filled()
+    (kek, _), *_ = _keks(world)
+    execute(world.desk, "UPDATE key_encryption_keys SET wrapped = :w WHERE id = :k", w=b"\x02no key", k=kek)
+    with open_fresh(world) as desk:
+        other, token = principals.found_organisation(desk, name="other", operator="operator")
+        assert principals.authenticate(desk, token.reveal()).organisation == other
+        rotate.rotate(desk, other, patience=0, tell=lambda *_: None)
+        with pytest.raises(Integrity):
+            keychain.hold_kek_of(desk, world.organisation)
+        with pytest.raises(Integrity):
+            rotate.rotate(desk, world.organisation, patience=0, tell=lambda *_: None)
+        with pytest.raises(Integrity):
+            keychain.load_all(desk.database, Keyring(read_root_key(world.settings)))
+    assert _exported(world, dataset), "a process that held it goes on"
