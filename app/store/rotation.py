@@ -82,9 +82,7 @@ def count(tx: Transaction, organisation: str, *, but: bytes) -> dict[str, int]:
 
 def count_under(tx: Transaction, organisation: str, heads: Iterable[bytes]) -> int:
     """Return how many keys begin with one of `heads`: while there is one, its KEK must stay."""
-    named = {
-        table: sa.or_(*(~_begins_otherwise(table.wrapped, head) for head in heads)) for table in (RowGroup, File, PurposeKey)
-    }
+    named = {table: sa.or_(*(_begins(table.wrapped, head) for head in heads)) for table in (RowGroup, File, PurposeKey)}
     return sum(_counted(tx, organisation, named).values())
 
 
@@ -133,5 +131,9 @@ def _counted(tx: Transaction, organisation: str, which: Mapping[Any, "sa.ColumnE
     return counts
 
 
+def _begins(wrapped: Any, head: bytes) -> "sa.ColumnElement[bool]":
+    return sa.func.substr(wrapped, 1, len(head), type_=sa.LargeBinary) == sa.literal(head, sa.LargeBinary)
+
+
 def _begins_otherwise(wrapped: Any, head: bytes) -> "sa.ColumnElement[bool]":
-    return sa.func.substr(wrapped, 1, len(head), type_=sa.LargeBinary) != sa.literal(head, sa.LargeBinary)
+    return (sa.func.length(wrapped) > 0) & ~_begins(wrapped, head)  # an empty one was destroyed, and is no key any more

@@ -386,6 +386,19 @@ def test_c5_the_root_key_is_replaced_whole_or_not_at_all(world, tmp_path):
     assert (code, said["clinic"]["retired"]) == (0, 1)
 
 
+@pytest.mark.attack("C5")
+def test_c5_a_key_that_was_destroyed_is_left_destroyed(world):
+    _, dataset = world.filled()
+    upload = _many_row_groups(world, dataset, 2)
+    execute(world.desk, "UPDATE row_groups SET wrapped = :w WHERE upload_id = :u AND ordinal = 1", w=b"", u=upload)
+    with open_fresh(world) as desk:
+        said = rotate.rotate(desk, world.organisation, patience=0, tell=lambda *_: None)
+        assert (said["rewrapped"], said["unreadable"]) == (4, 0), "two row groups, two keys of the population"
+        assert rotate.destroy_retired(desk, world.organisation) == {"destroyed": 1, "still_named": 0}
+    left = rows(world.desk, "SELECT wrapped FROM row_groups WHERE upload_id = :u AND ordinal = 1", u=upload)
+    assert [bytes(wrapped) for (wrapped,) in left] == [b""]
+
+
 @pytest.mark.attack("C2")
 @pytest.mark.attack("C5")
 def test_c5_an_organisation_whose_kek_is_damaged_is_told_so_and_the_others_are_served(world):
