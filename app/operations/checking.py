@@ -3,8 +3,8 @@
 Promise: whatever was edited, deleted, moved or cut off is found, up to the newest checkpoint that is kept outside (threat C10).
 
 Invariants
-- A checkpoint counts only with a signature of this service. One without it, in the database or outside, is a finding by itself; a
-  line outside that a crash left unfinished is none (outside/checkpoint_file.py).
+- A checkpoint counts only with a signature of this service, by its present key or an earlier one. One without it, in the database
+  or outside, is a finding by itself; a line outside that a crash left unfinished is none (outside/checkpoint_file.py).
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from typing import Any
 
 from app.crypto.signing import jwks
 from app.errors import Integrity
-from app.operations import audit, checkpoints
+from app.operations import audit, checkpoints, purposes
 from app.operations.desk import Desk
 from app.store.tables import Organisation
 from tacit.audit import Found, opened
@@ -22,7 +22,7 @@ from tacit.certificate import KeySet, VerificationFailed
 
 def verdict(desk: Desk, home: Organisation, *, outside: Iterable[str]) -> dict[str, Any]:
     """Return what became of the check, for a program: how far it went, and the first bad entry with the reason, or neither."""
-    keys = KeySet.from_json(jwks([desk.signer.public]), source="this service")
+    keys = KeySet.from_json(jwks(purposes.public_keys(desk)), source="this service")
     try:
         signed = opened(chain(checkpoints.every(desk, home.id), outside), keys, organisation=home.id)
         found = audit.verify(desk, home.id, checkpoints=signed)

@@ -36,7 +36,7 @@ from app.operations import (
 from app.operations.form import Form
 from app.operations.once import Claim
 from app.store import audit as stored_audit
-from app.store import keys, tables
+from app.store import tables
 from app.store.base import Authenticated, Table
 from tacit import Client, sealing
 from tests.attacks.laid_bare import count_question
@@ -221,13 +221,8 @@ def _exported(rich: Rich, caller: Any, dataset: str) -> bytes:
     return b"".join(made.chunks)
 
 
-def _keys(rich: Rich, row: dict[str, Any]) -> None:
-    """Open all keys of the organisation that the row was of, as a process does that has just started."""
-    ring = Keyring(read_root_key(rich.world.settings))
-    with rich.desk.database.read() as tx:
-        keks = keys.key_encryption_keys(tx, row["organisation_id"])
-        purposes = [one for one in keys.purpose_keys(tx) if one.organisation_id == row["organisation_id"]]
-    keychain._hold(ring, keks, purposes)
+def _keys(rich: Rich, _: dict[str, Any]) -> None:
+    keychain.load_all(rich.desk.database, Keyring(read_root_key(rich.world.settings)))
 
 
 def _holder(rich: Rich, row: dict[str, Any]) -> None:

@@ -8,11 +8,12 @@ from typer.testing import CliRunner
 
 from app.__main__ import cli
 from app.errors import Invalid, Unauthenticated
-from app.operations import janitor, keychain, principals, purposes, webhooks
+from app.operations import checkpoints, janitor, keychain, principals, purposes, webhooks
 from app.store import webhooks as webhook_rows
 from tacit import verify
 from tacit.certificate import KeySet
 from tests.attacks.laid_bare import count_question
+from tests.attacks.test_audit import _verdict
 from tests.attacks.test_rotation import open_fresh
 from tests.world import ROOT_KEY, ROWS
 
@@ -87,3 +88,17 @@ def test_r3_r24_what_is_fixed_is_refused_by_name(small_world, purpose):
         purposes.rotate_purpose(small_world.desk, purpose, dry_run=False)
     with pytest.raises(Invalid, match="done for pepper"):
         purposes.end_earlier(small_world.desk, "signing", dry_run=False)
+
+
+@pytest.mark.attack("C10")
+def test_r24_checkpoints_of_an_earlier_signing_key_count(small_world):
+    """Those of a running process and those of one that signs with the newer key stand in one log."""
+    population = small_world.population()
+    assert checkpoints.make(small_world.desk, at_once=True) == 1
+    _command(small_world, "--purpose", "signing")
+    small_world.dataset(population)
+    with open_fresh(small_world) as other:
+        assert other.signer.key_id != small_world.desk.signer.key_id
+        assert checkpoints.make(other, at_once=True) == 1
+    said = _verdict(small_world)
+    assert (said["why"], said["first_bad"], said["checkpoints"]) == (None, None, 4), "two, inside and outside"

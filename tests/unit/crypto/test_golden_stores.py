@@ -31,11 +31,15 @@ _hex = bytes.fromhex
 def _desk(purpose: str, key: bytes) -> Any:
     """A desk that holds one of the system's keys and nothing else."""
 
-    def purpose_key(asked: str, *, organisation: str, scope: str) -> bytes:
-        assert (asked, organisation, scope) == (purpose, "system", "")
+    def purpose_key(asked: str, *, organisation: str, scope: str, version: int = 1) -> bytes:
+        assert (asked, organisation, scope, version) == (purpose, "system", "", 1)
         return key
 
-    return SimpleNamespace(keyring=SimpleNamespace(purpose_key=purpose_key))
+    def purpose_versions(asked: str, *, organisation: str, scope: str) -> tuple[int, ...]:
+        assert (asked, organisation, scope) == (purpose, "system", "")
+        return (1,)
+
+    return SimpleNamespace(keyring=SimpleNamespace(purpose_key=purpose_key, purpose_versions=purpose_versions))
 
 
 @pytest.mark.parametrize("case", cases("columns"))
