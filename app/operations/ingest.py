@@ -26,7 +26,7 @@ from app.errors import Conflict, IdempotencyConflict, TooLarge
 from app.operations import access, audit, events, janitor, keychain, manifest, once, protect, quotas, receipt, replaced
 from app.operations.arriving import Body, Counted, counted
 from app.operations.attempt import Attempt, check, holds
-from app.operations.authority import restamp, stamp
+from app.operations.authority import restamp
 from app.operations.datasets import definition
 from app.operations.desk import OWNER, PARTNER, Caller, Desk
 from app.operations.form import Form, Mode
@@ -275,10 +275,7 @@ def _move_head(desk: Desk, tx: Transaction, row: tables.Dataset, entry: manifest
     content = replace(content, uploads=(*earlier, entry))
     if content.rows > row.max_rows:
         raise TooLarge("The dataset would hold more rows than its max_rows; the owner can raise it.")
-    head.content = content.to_text()
-    head.epoch, head.data_version = head.epoch + 1, new_id()
-    head.version += 1
-    stamp(desk, head)
+    manifest.move_head(desk, head, content)
     if mode == "replace":
         replaced.mark(desk, tx, row.id, but=entry.upload)
 

@@ -28,6 +28,7 @@ class Version:
     id: str
     dataset: tables.Dataset
     manifests: tuple[manifest.Manifest, ...]
+    destroyed: int = 0  # as its head counts: where it has risen since, rows of this version may be gone
 
     @property
     def rows(self) -> int:
@@ -42,23 +43,26 @@ def pin(desk: Desk, tx: Transaction, dataset: tables.Dataset) -> Version:
         return Version(dataset.id, dataset, ())
     content = manifest.believed_head(desk, dataset, head)
     manifests = tuple(manifest.believed_manifest(desk, tx, dataset, named) for named in content.uploads)
-    return Version(head.data_version, dataset, manifests)
+    return Version(head.data_version, dataset, manifests, content.destroyed)
 
 
 def row_groups(desk: Desk, version: Version, columns: Sequence[str]) -> Iterator[OpenGroup]:
     """Give each row group in turn, fetched in a short snapshot of its own; `columns` are stored columns or the row uid."""
     for one in version.manifests:
         for ordinal, group in enumerate(one.groups):
-            yield OpenGroup(_open_group(desk, version.dataset, one, ordinal, group, columns), group.rows)
+            if not group.emptied:
+                yield OpenGroup(open_group(desk, version.dataset, one, ordinal, columns), group.rows)
 
 
-def _open_group(
-    desk: Desk, dataset: tables.Dataset, one: manifest.Manifest, ordinal: int, group: manifest.Group, columns: Sequence[str]
+def open_group(
+    desk: Desk, dataset: tables.Dataset, one: manifest.Manifest, ordinal: int, columns: Sequence[str]
 ) -> dict[str, Any]:
+    """Return columns of one row group that a verified manifest names; the organisation's KEKs are held (`hold_kek_of`)."""
+    group = one.groups[ordinal]
     places = {name: one.columns.index(name) for name in columns}
     with desk.database.read() as tx:
-        row = datasets.row_group(tx, one.upload, ordinal, one.generation)
-        sealed = datasets.chunks(tx, one.upload, ordinal, one.generation, places.values())
+        row = datasets.row_group(tx, one.upload, ordinal, group.generation)
+        sealed = datasets.chunks(tx, one.upload, ordinal, group.generation, places.values())
     if row is None or row.data_key_id != group.data_key_id or row.rows != group.rows or sealed.keys() != set(places.values()):
         raise Integrity("Rows that a manifest names are not there.")
     context = contexts.data_key(
@@ -66,7 +70,7 @@ def _open_group(
         dataset=dataset.id,
         upload=one.upload,
         row_group=ordinal,
-        generation=one.generation,
+        generation=group.generation,
         data_key_id=group.data_key_id,
     )
     data_key = keychain.open_data_key(desk, row.wrapped, context, organisation=dataset.organisation_id)

@@ -150,7 +150,7 @@ def stored_context(dataset: tables.Dataset, one: Manifest, ordinal: int, group: 
         dataset=dataset.id,
         upload=one.upload,
         row_group=ordinal,
-        generation=one.generation,
+        generation=group.generation,
         column=place,
         name=one.columns[place],
         arrow_type=arrow_type,

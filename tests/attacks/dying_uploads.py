@@ -81,7 +81,7 @@ POINTS: dict[str, Callable[[], None]] = {
         for one in range(1, ROW_GROUPS)
     },
     "before-finish": lambda: _before(ingest.manifest, "manifest_mac"),
-    "in-finish-after-the-head": lambda: _after(ingest, "stamp"),
+    "in-finish-after-the-head": lambda: _after(ingest.manifest, "move_head"),
     "in-finish-at-its-end": lambda: _after(ingest.audit, "note"),
     "after-commit": lambda: _before(Receiving, "let_go"),
     "refused-before-its-removal": lambda: _before(ingest.janitor, "clear"),
