@@ -198,10 +198,11 @@ def work(settings: Settings, stop: threading.Event, *, kinds: Mapping[str, Kind]
 
 
 def _sweep(desk: Desk) -> None:
-    from app.operations import file_jobs, files
+    from app.operations import erase, file_jobs, files
 
     files.sweep(desk, alone=False)
     file_jobs.sweep(desk)
+    erase.sweep(desk)
 
 
 def open_desk(settings: Settings, *, clock: Clock, parsers: Parsers | None = None) -> Desk:
@@ -243,6 +244,7 @@ def desk_over(settings: Settings, database: Database, keyring: Keyring, clock: C
             file_kept=timedelta(hours=settings.file_hours),
             checkpoint_entries=settings.checkpoint_entries,
             checkpoint_every=timedelta(minutes=settings.checkpoint_minutes),
+            backups_kept=timedelta(days=settings.backup_days) if settings.backup_days else None,
         ),
         spool_folder=spool,
         sender=Sender(reach=Reach(settings.webhooks)),

@@ -62,6 +62,8 @@ class Settings(BaseSettings):
 
     webhooks: Literal["public", "loopback"] = "public"  # loopback: for development, also to this machine, by http too
 
+    backup_days: int = Field(default=0, ge=0, le=36_500)  # how long backups are kept: receipts of erasure say so; 0: unknown
+
     def database(self) -> str:
         """Return the database's URL."""
         if self.database_url is not None:

@@ -29,7 +29,8 @@ RECEIPT: Final = "receipt"
 RELEASE_CERTIFICATE: Final = "release-certificate"
 CONTRIBUTION_RECEIPT: Final = "contribution-receipt"
 CHECKPOINT: Final = "checkpoint"
-TYPES: Final = frozenset({RECEIPT, RELEASE_CERTIFICATE, CONTRIBUTION_RECEIPT, CHECKPOINT})
+ERASURE_RECEIPT: Final = "erasure-receipt"
+TYPES: Final = frozenset({RECEIPT, RELEASE_CERTIFICATE, CONTRIBUTION_RECEIPT, CHECKPOINT, ERASURE_RECEIPT})
 
 _LARGEST_INTEGER: Final = 2**53 - 1
 _DEPTH_AT_MOST: Final = 64

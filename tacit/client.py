@@ -17,6 +17,7 @@ from tacit.calls import Body, path
 from tacit.disclosure import Disclosure
 from tacit.jobs import Jobs
 from tacit.rows import Rows
+from tacit.subjects import Subjects
 from tacit.transport import Document
 from tacit.webhooks import Webhooks
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tacit.paillier.encoding import Values
 
 
-class Client(Rows, Disclosure, Jobs, Webhooks):
+class Client(Rows, Disclosure, Jobs, Webhooks, Subjects):
     """A caller of one Tacit service, under one token."""
 
     # Who I am, and who else there is
@@ -92,7 +93,7 @@ class Client(Rows, Disclosure, Jobs, Webhooks):
         return self._verb(path("/v1/populations", population) + ":pseudonymize", body)
 
     def put_population_grant(self, population: str, principal: str, rights: Sequence[str]) -> Document | None:
-        """Let a service pseudonymize as the population's datasets do."""
+        """Give a service rights: `pseudonymize` as the population's datasets do, `read-subject`, `erase-subject`."""
         return self._put(path("/v1/populations", population, "grants", principal), {"rights": list(rights)})
 
     def delete_population_grant(self, population: str, principal: str) -> None:

@@ -15,6 +15,7 @@ from app.api import (
     queries,
     risk,
     schemas,
+    subjects,
     system,
     tallies,
     tus,
@@ -33,7 +34,7 @@ from app.operations.desk import Desk
 from app.operations.jobs import documents
 
 VERSION = "0.1.0"  # pyproject.toml says the same (tests/contracts)
-_NOUNS = (principals, populations, datasets, schemas, uploads, tus, jobs, queries, risk, tallies, keys, webhooks, system)
+_NOUNS = (principals, populations, subjects, datasets, schemas, uploads, tus, jobs, queries, risk, tallies, keys, webhooks, system)
 
 
 def build(

@@ -51,10 +51,10 @@ class NewAllowance(Body):
 
 
 class Rights(Body):
-    """Rights on a population: `pseudonymize`, for services."""
+    """Rights on a population, for services: `pseudonymize`, `read-subject`, `erase-subject`."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"rights": ["pseudonymize"]}]})
-    rights: Listed[Literal["pseudonymize"]] = Field(min_length=1, max_length=1)
+    rights: Listed[Literal["pseudonymize", "read-subject", "erase-subject"]] = Field(min_length=1, max_length=3)
 
 
 class Identifiers(Body):
@@ -111,7 +111,7 @@ def set_allowance(desk: DeskHere, caller: CallerHere, population: str, principal
 @router.put("/{population}/grants/{principal}")
 @terms(raises=(Conflict,))
 def put_population_grant(desk: DeskHere, caller: CallerHere, population: str, principal: str, body: Rights) -> dict[str, Any]:
-    """Let a service pseudonymise identifiers as the population's datasets do."""
+    """Let a service pseudonymise identifiers as the population's datasets do, or read or erase one person at a time."""
     return datasets.put_population_grant(desk, caller, population, principal, rights=list(body.rights))
 
 

@@ -18,6 +18,7 @@ from app.store.engine import Transaction
 from app.store.tables import Dataset, Grant, Population
 
 UPLOAD, QUERY, EXPORT, ENCRYPT, DECRYPT, PSEUDONYMIZE = "upload", "query", "export", "encrypt", "decrypt", "pseudonymize"
+READ_SUBJECT, ERASE_SUBJECT = "read-subject", "erase-subject"
 
 
 def require_role(caller: Caller, *roles: str) -> None:
@@ -68,3 +69,16 @@ def population(desk: Desk, tx: Transaction, caller: Caller, population_id: str) 
     if found is None:
         raise NotFound("There is no such population.")
     return believe(desk, found)
+
+
+def population_with(desk: Desk, tx: Transaction, caller: Caller, population_id: str, right: str) -> Population:
+    """Return the verified population if the caller has `right` on it; owners have all."""
+    found = population(desk, tx, caller, population_id)
+    if caller.role == OWNER:
+        return found
+    have = rights(desk, tx, caller, found.id)
+    if not have:
+        raise NotFound("There is no such population.")
+    if right not in have:
+        raise Forbidden(f"This needs the right {right} on the population; its owner can grant it.")
+    return found

@@ -31,14 +31,14 @@ from app.dp.plan import Plan, plan
 from app.dp.public import PublicTable, Unit
 from app.dp.query import Query
 from app.dp.rows import RowGroup
-from app.errors import Forbidden, NotFound, QueryFailed, StillComputing, Unavailable
+from app.errors import Forbidden, Integrity, NotFound, QueryFailed, StillComputing, Unavailable
 from app.operations import access, keychain, once, opened
 from app.operations.authority import believe
 from app.operations.datasets import definition
 from app.operations.desk import ANALYST, OWNER, Caller, Desk
 from app.operations.keychain import every_system_key, system_key
 from app.operations.once import Claim
-from app.operations.payment import Paid, pay
+from app.operations.payment import Paid, follow, pay
 from app.operations.populations import remaining
 from app.store import datasets, populations, tables
 from app.store.engine import Transaction
@@ -162,16 +162,33 @@ def _compute(desk: Desk, caller: Caller, planned: Plan, paid: Paid, population_i
     assert paid.lease_id is not None  # noqa: S101  only the holder of the lease computes
     try:
         key = keychain.purpose_key(desk, keychain.BOUNDING, organisation=caller.organisation, scope=population_id)
-        groups = (RowGroup(one.rows, one.columns) for one in opened.row_groups(desk, paid.version, planned.opens))
-        exact = aggregate(groups, plan=planned, bounding_key=key)
-        answer = {"release": release(exact, plan=planned, sampler=desk.sampler()), "released_at": rfc3339(desk.clock.now())}
-        sealed = aead.seal(_answer_key(system_key(desk, "answers")), json.dumps(answer).encode(), _answer_context(paid.entry))
-        with desk.database.write() as tx:
-            populations.answered(tx, paid.entry.id, lease_id=paid.lease_id, answer=sealed, now=desk.clock.now())
+        going: Paid | None = paid
+        while going is not None:
+            going = _kept(desk, planned, going, key)
     except BaseException:
         with desk.database.write() as tx:
             populations.give_up(tx, paid.entry.id, lease_id=paid.lease_id, now=desk.clock.now())
         raise
+
+
+def _kept(desk: Desk, planned: Plan, paid: Paid, key: bytes) -> Paid | None:
+    """Compute an answer and keep it; or return the question led on, where the version it was computed on was ended meanwhile."""
+    sealed, gone = b"", None
+    try:
+        groups = (RowGroup(one.rows, one.columns) for one in opened.row_groups(desk, paid.version, planned.opens))
+        exact = aggregate(groups, plan=planned, bounding_key=key)
+        answer = {"release": release(exact, plan=planned, sampler=desk.sampler()), "released_at": rfc3339(desk.clock.now())}
+        sealed = aead.seal(_answer_key(system_key(desk, "answers")), json.dumps(answer).encode(), _answer_context(paid.entry))
+    except Integrity as missing:
+        gone = missing
+    with desk.database.write() as tx:
+        led_on = follow(desk, tx, paid, planned)
+        if led_on is None and gone is not None:
+            raise gone
+        if led_on is None:
+            lease_id = paid.lease_id or ""
+            populations.answered(tx, paid.entry.id, lease_id=lease_id, answer=sealed, now=desk.clock.now())
+    return led_on
 
 
 def _await(desk: Desk, computing: "Future[None]", due: float) -> None:

@@ -4,7 +4,8 @@ Invariants
 - Every column has a stated technique, or the dataset is refused (promise 1).
 - In a population of persons the privacy id is a pseudonymised or tokenised, non-null column of an identifier kind (soundness R3).
 - After the first accepted upload types, unit, identifier kinds and grids are frozen (soundness R21); bounds on rows may rise.
-- Nobody holds both pseudonymise and export for one population (soundness R28).
+- Nobody holds export together with pseudonymise, read-subject or erase-subject for one population (soundness R28): whoever sees
+  all rows and can say whose row one is, or whose rows have gone, can name people.
 """
 
 import functools
@@ -24,6 +25,7 @@ from app.table.schema import Schema
 
 _RIGHTS = {PARTNER: {access.UPLOAD}, ANALYST: {access.QUERY}, SERVICE: {access.EXPORT, access.QUERY}}
 _NAMES_PERSON = frozenset({"pseudonymize", "tokenize"})  # soundness R3
+_NAMING = {access.PSEUDONYMIZE, access.READ_SUBJECT, access.ERASE_SUBJECT}
 MOST_ROWS, MOST_CONTRIBUTIONS = 10**10, 10**6
 
 
@@ -181,21 +183,24 @@ def delete_grant(desk: Desk, caller: Caller, dataset_id: str, principal_id: str)
 def put_population_grant(
     desk: Desk, caller: Caller, population_id: str, principal_id: str, *, rights: list[str]
 ) -> dict[str, Any]:
-    """Let a service pseudonymise identifiers as the population's datasets do."""
+    """Let a service pseudonymise identifiers as the population's datasets do, or read or erase one person at a time."""
     access.require_role(caller, OPERATOR, OWNER)
+    if caller.role == OPERATOR and set(rights) - {access.PSEUDONYMIZE}:
+        raise Forbidden("Records of people, and erasing them, are the owner's to grant.")
     with desk.database.write() as tx:
         row = access.population(desk, tx, caller, population_id)
         principal = believe(desk, _colleague(tx, caller, principal_id))
-        if principal.role != SERVICE or set(rights) - {access.PSEUDONYMIZE}:
+        if principal.role != SERVICE or set(rights) - _NAMING:
             raise Invalid(
-                "On a population a service may be granted pseudonymize.", faults=[Fault("right-of-role", pointer="/rights")]
+                f"On a population a service may be granted {', '.join(sorted(_NAMING))}.",
+                faults=[Fault("right-of-role", pointer="/rights")],
             )
         for held in grants.of_principal(tx, principal.id, "dataset"):
             exported = datasets.find(tx, caller.organisation, held.object_id)
             if exported is not None and exported.population_id == row.id and access.EXPORT in json.loads(held.rights):
                 raise Conflict("This principal may export rows of the population; who may do both could name everybody.")
         grant = _put(desk, tx, row.id, principal.id, kind="population", rights=rights, override_reason=None)
-        audit.note(desk, tx, caller, "put_population_grant", row.id, principal=principal.id)
+        audit.note(desk, tx, caller, "put_population_grant", row.id, principal=principal.id, rights=",".join(sorted(rights)))
         return _grant_shown(grant)
 
 
@@ -297,8 +302,8 @@ def _opens(role: str, right: str) -> bool:
 
 def _keep_apart(desk: Desk, tx: Transaction, principal: tables.Principal, population_id: str, rights: list[str]) -> None:
     held = grants.find(tx, population_id, principal.id)
-    if access.EXPORT in rights and held is not None and access.PSEUDONYMIZE in json.loads(believe(desk, held).rights):
-        raise Forbidden("This principal may pseudonymize in the population; who may do both could name everybody.")
+    if access.EXPORT in rights and held is not None and _NAMING & set(json.loads(believe(desk, held).rights)):
+        raise Forbidden("This principal may say who is who in the population; who may export too could name everybody.")
 
 
 def _put(

@@ -44,6 +44,7 @@ class Rules:
         1000  # of an organisation's audit log: so many new ones, or so much time (operations/checkpoints.py)
     )
     checkpoint_every: timedelta = timedelta(minutes=10)
+    backups_kept: timedelta | None = None  # by the operator, as receipts of erasure say (soundness R33); None: unknown
 
 
 @dataclass(frozen=True, slots=True)

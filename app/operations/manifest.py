@@ -10,9 +10,9 @@ that only chunks whose tags stand in the verified manifest.
 """
 
 import json
+import uuid
 from dataclasses import asdict, dataclass
 
-from app.clock import new_id
 from app.crypto import prf
 from app.errors import Integrity
 from app.operations.authority import AUTHORITY, believe, stamp
@@ -117,9 +117,9 @@ def believed_head(desk: Desk, row: tables.Dataset, head: tables.Head) -> HeadCon
 
 
 def move_head(desk: Desk, head: tables.Head, content: HeadContent) -> None:
-    """Let a head that is held name other content, under a new epoch and a version that tells nothing."""
+    """Let a head that is held name other content, under a new epoch and a version that tells nothing, not even when (R19)."""
     head.content = content.to_text()
-    head.epoch, head.data_version = head.epoch + 1, new_id()
+    head.epoch, head.data_version = head.epoch + 1, str(uuid.uuid4())
     head.version += 1
     stamp(desk, head)
 

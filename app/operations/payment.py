@@ -90,6 +90,22 @@ def pay(
     return Paid(tables.LedgerEntry(**entry), version, lease_id, repeated=False)
 
 
+def follow(desk: Desk, tx: Transaction, paid: Paid, planned: Plan) -> Paid | None:
+    """Lead a paid question on to the present version where rows of its own were destroyed meanwhile, or would have been (R19).
+
+    None where they stand. An erasure ends the questions that are under way alike, whether it found anybody or not: each is
+    computed anew on the version after it, and nothing of what was computed before is kept.
+    """
+    version = opened.pin(desk, tx, paid.version.dataset)
+    if version.destroyed == paid.version.destroyed or paid.lease_id is None:
+        return None
+    key = _question_key(version.dataset, version.id, planned)
+    entry = populations.lead_on(tx, paid.entry.id, lease_id=paid.lease_id, question_key=key, data_version=version.id)
+    if entry is None:
+        raise Unavailable("Somebody paid for the same on the version after; ask again.")
+    return Paid(entry, version, paid.lease_id, paid.repeated)
+
+
 def _question_key(row: tables.Dataset, version_id: str, planned: Plan) -> str:
     return hashlib.sha256(aead.context("tacit/question/1", row.id, version_id, planned.digest)).hexdigest()
 

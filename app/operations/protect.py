@@ -5,6 +5,7 @@ Runs in worker threads; touches no database. Parsing, hashing, compression and A
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +45,16 @@ class SealedGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row group stands, and under which version of the schema its upload was taken in."""
+
+    upload_id: str
+    ordinal: int
+    generation: int
+    schema_version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Protection:
     """What an upload's row groups go through."""
 
@@ -66,39 +77,14 @@ class Protection:
     def row_group(self, rows: Rows, *, ordinal: int, most_rejected: int | None = None) -> SealedGroup:
         """Apply the policy to typed rows and seal each stored column under a fresh data key."""
         left = apply(rows, schema=self.schema, policy=self.policy, keys=self.keys, most_rejected=most_rejected)
-        data_key_id = new_id()
-        data_key, wrapped = self.keyring.new_data_key(
-            self.kek_id,
-            contexts.data_key(
-                organisation=self.dataset.organisation_id,
-                dataset=self.dataset.id,
-                upload=self.upload_id,
-                row_group=ordinal,
-                generation=1,
-                data_key_id=data_key_id,
-            ),
-            organisation=self.dataset.organisation_id,
+        wrapped = seal_group(
+            self.keyring,
+            self.dataset,
+            self._columns(left.batch),
+            kek_id=self.kek_id,
+            place=Place(self.upload_id, ordinal, generation=1, schema_version=self.dataset.version),
         )
-        chunks = tuple(
-            bytes(seal_column(data_key, array, self._place(ordinal, place, name, array, data_key_id)))
-            for place, (name, array) in enumerate(self._columns(left.batch))
-        )
-        return SealedGroup(ordinal, left.batch.num_rows, data_key_id, wrapped, chunks, left.nulls, left.rejected)
-
-    def _place(self, ordinal: int, place: int, name: str, array: Any, data_key_id: str) -> ChunkContext:
-        return ChunkContext(
-            organisation=self.dataset.organisation_id,
-            dataset=self.dataset.id,
-            upload=self.upload_id,
-            row_group=ordinal,
-            generation=1,
-            column=place,
-            name=name,
-            arrow_type=str(array.type),
-            schema_version=self.dataset.version,
-            rows=len(array),
-            data_key_id=data_key_id,
-        )
+        return SealedGroup(ordinal, left.batch.num_rows, *wrapped, left.nulls, left.rejected)
 
     def _columns(self, kept: Any) -> list[tuple[str, Any]]:
         columns = [(column.name, kept.column(index)) for index, column in enumerate(self.stored)]
@@ -106,6 +92,21 @@ class Protection:
             uids = pa.Array.from_buffers(pa.binary(16), kept.num_rows, [None, pa.py_buffer(os.urandom(16 * kept.num_rows))])
             columns.append((ROW_UID, uids))
         return columns
+
+
+def seal_group(
+    keyring: Keyring, dataset: tables.Dataset, columns: Sequence[tuple[str, Any]], *, kek_id: str, place: Place
+) -> tuple[str, bytes, tuple[bytes, ...]]:
+    """Seal stored columns, in their order, under a fresh data key; return its id, its wrapped form and the chunks."""
+    data_key_id = new_id()
+    of: dict[str, Any] = {"organisation": dataset.organisation_id, "dataset": dataset.id, "upload": place.upload_id}
+    where: dict[str, Any] = {"row_group": place.ordinal, "generation": place.generation, "data_key_id": data_key_id}
+    data_key, wrapped = keyring.new_data_key(kek_id, contexts.data_key(**of, **where), organisation=dataset.organisation_id)
+    chunks = []
+    for ordinal, (name, array) in enumerate(columns):
+        shape: dict[str, Any] = {"arrow_type": str(array.type), "schema_version": place.schema_version, "rows": len(array)}
+        chunks.append(bytes(seal_column(data_key, array, ChunkContext(**of, **where, **shape, column=ordinal, name=name))))
+    return data_key_id, wrapped, tuple(chunks)
 
 
 def has_uids(dataset: tables.Dataset) -> bool:

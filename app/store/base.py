@@ -3,7 +3,8 @@
 Invariants
 - Times are microseconds since 1970 in UTC: SQLite keeps no zone, and both databases must order alike.
 - A row that gives rights or fixes a guarantee is `Authenticated`: it carries `version` and `mac` (soundness R25);
-  the columns named in `moving` are the only ones outside its MAC.
+  the columns named in `moving` are the only ones outside its MAC. Columns `added` by a later migration are under it where they
+  are not null, so that rows of before keep their MAC; to null one that was stamped breaks it.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -59,13 +60,15 @@ class Authenticated:
     """A row whose fields carry a MAC; `operations/authority.py` stamps and checks it."""
 
     moving: ClassVar[frozenset[str]] = frozenset()
+    added: ClassVar[frozenset[str]] = frozenset()
     version: Mapped[int] = mapped_column(default=1, sort_order=98)
     mac: Mapped[bytes] = mapped_column(sort_order=99)
 
     def authority_fields(self) -> list[tuple[str, object]]:
         """Return (column, value) for everything under the MAC, in the order of the table."""
         columns = sa.inspect(type(self)).columns.keys()
-        return [(name, getattr(self, name)) for name in columns if name != "mac" and name not in self.moving]
+        fields = [(name, getattr(self, name)) for name in columns if name != "mac" and name not in self.moving]
+        return [(name, value) for name, value in fields if value is not None or name not in self.added]
 
 
 Id = sa.String(36)

@@ -98,6 +98,11 @@ def hold_receiving(tx: Transaction, upload_id: str) -> Upload | None:
     return tx.scalar(wanted.with_for_update().execution_options(populate_existing=True))
 
 
+def hold_upload(tx: Transaction, upload_id: str) -> bool:
+    """Hold an upload until the transaction ends; False if it is not there any more."""
+    return tx.scalar(sa.select(Upload.id).where(Upload.id == upload_id).with_for_update()) is not None
+
+
 def renew_leases(tx: Transaction, upload_ids: Iterable[str], until: datetime) -> None:
     """Say that these uploads are still being received; a row that is held is passed over, or it would cost the others theirs."""
     receiving = sa.select(Upload.id).where(Upload.id.in_(list(upload_ids)), Upload.state == "receiving")

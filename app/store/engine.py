@@ -11,6 +11,7 @@ Invariants
 - SQLite runs with WAL, `synchronous=FULL`, `secure_delete` and foreign keys; PostgreSQL with lock and statement timeouts.
 - No parameter of a statement reaches an error text or a log (`hide_parameters=True`).
 - No parsing, hashing, sealing or network happens inside `write()`; what it holds stays under 32 MB.
+- `scrub()` leaves nothing of deleted rows in SQLite's file and log, nor of deleted keys in PostgreSQL's table (soundness R33).
 """
 
 import threading
@@ -57,18 +58,35 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """Give a writing transaction, on SQLite the one; commit at the end, roll back on any error."""
+        with self._turn(), _said_as_unavailable(), Session(self._writing, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait to be one of those who may write."""
         if not self._places.acquire(blocking=False):
             raise Unavailable(_BUSY, retry_after=2)
         try:
             if not self._turns.acquire(timeout=self._patience):
                 raise Unavailable(_BUSY, retry_after=2)
             try:
-                with _said_as_unavailable(), Session(self._writing, expire_on_commit=False) as session, session.begin():
-                    yield session
+                yield
             finally:
                 self._turns.release()
         finally:
             self._places.release()
+
+    def scrub(self, table: str) -> None:
+        """Leave no bytes of what was deleted: in the whole of SQLite's file and log, in one table of PostgreSQL.
+
+        SQLite overwrites what it deletes (`secure_delete`), but its log keeps the pages of before until it is emptied, which
+        waits for readers. PostgreSQL keeps deleted rows in their pages until the table is written anew. `Unavailable` if neither
+        can be.
+        """
+        with self._turn(), _said_as_unavailable():
+            done = _emptied_log(self.engine) if self.embedded else _written_anew(self.engine, table)
+        if not done:
+            raise Unavailable("What was deleted could not be cleaned out of the database yet; send it again.", retry_after=1)
 
     def close(self) -> None:
         """Close every connection."""
@@ -124,6 +142,23 @@ def _postgresql(url: str, patience: float) -> sa.Engine:
         pool_pre_ping=True,
         connect_args={"options": options, "connect_timeout": 5, "tcp_user_timeout": _LONGEST, "keepalives_idle": 30},
     )
+
+
+def _emptied_log(engine: sa.Engine) -> bool:
+    connection = engine.raw_connection()
+    try:
+        busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    finally:
+        connection.close()
+    return not busy
+
+
+def _written_anew(engine: sa.Engine, table: str) -> bool:
+    place = sa.text("SELECT pg_relation_filepath(CAST(:table AS regclass))")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        before = connection.scalar(place, {"table": table})
+        connection.exec_driver_sql(f"VACUUM (FULL) {table}")  # a warning, and nothing done, where the table is another's
+        return bool(connection.scalar(place, {"table": table}) != before)
 
 
 @contextmanager

@@ -91,6 +91,21 @@ def take_over(tx: Transaction, entry_id: str, *, lease_id: str, until: datetime,
     return _changed(done)
 
 
+def lead_on(tx: Transaction, entry_id: str, *, lease_id: str, question_key: str, data_version: str) -> LedgerEntry | None:
+    """Let a paid, unanswered entry be of another version; None if its lease was lost, or an entry of that version is there."""
+    wanted = sa.select(LedgerEntry).where(
+        LedgerEntry.id == entry_id, LedgerEntry.state == "debited", LedgerEntry.lease_id == lease_id
+    )
+    found = tx.scalar(wanted.with_for_update().execution_options(populate_existing=True))
+    if found is None:
+        return None
+    same = LedgerEntry.question_key == question_key, LedgerEntry.epsilon == found.epsilon
+    if tx.scalar(sa.select(LedgerEntry.id).where(*same)) is not None:
+        return None
+    found.question_key, found.data_version = question_key, data_version
+    return found
+
+
 def end_leases(tx: Transaction, now: datetime) -> None:
     """Let every paid, unanswered entry be computed by whoever asks next: the processes that had them are gone."""
     tx.execute(sa.update(LedgerEntry).where(LedgerEntry.state == "debited").values(lease_until=now))

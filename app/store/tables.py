@@ -13,6 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.store.base import Authenticated, Id, Table
 from app.store.checkpoints import Checkpoint as Checkpoint
+from app.store.erased import Erasure as Erasure
 from app.store.pending import Delivery as Delivery
 from app.store.pending import File as File
 from app.store.pending import FileFrame as FileFrame
@@ -131,6 +132,7 @@ class Dataset(Authenticated, Table):
 
     __tablename__ = "datasets"
     __table_args__ = (sa.UniqueConstraint("organisation_id", "name"), sa.CheckConstraint("max_rows > 0", name="max_rows"))
+    added = frozenset({"retention_days", "expires_at"})
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     organisation_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("organisations.id"))
     population_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("populations.id"), index=True)
@@ -142,6 +144,8 @@ class Dataset(Authenticated, Table):
     max_rows: Mapped[int]
     frozen: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
+    retention_days: Mapped[int | None]  # of each upload, from its acceptance on
+    expires_at: Mapped[datetime | None]  # of the whole dataset
 
 
 class Grant(Authenticated, Table):

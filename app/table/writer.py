@@ -12,7 +12,7 @@ Invariants
 import base64
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -58,13 +58,16 @@ def _disarmed(column: Any) -> Any:
 
 
 def _jsonl(batches: Iterable[Any], schema: Any) -> Iterator[bytes]:
-    names = schema.names
     for batch in batches:
-        columns = [column.to_pylist() for column in batch.columns]
-        rows = (
-            json.dumps(dict(zip(names, map(_plain, row), strict=True)), ensure_ascii=False) for row in zip(*columns, strict=True)
-        )
+        rows = (json.dumps(row, ensure_ascii=False) for row in records(batch, schema.names))
         yield "".join(f"{row}\n" for row in rows).encode()
+
+
+def records(batch: Any, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Give the rows of a batch as JSON Lines has them."""
+    columns = [column.to_pylist() for column in batch.columns]
+    for row in zip(*columns, strict=True):
+        yield dict(zip(names, map(_plain, row), strict=True))
 
 
 def _plain(value: Any) -> Any:

@@ -42,6 +42,15 @@ def essentials(document: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
             yield name, document.get(member)
         for population, ledger in document.get("populations", {}).items():
             yield "Ledger", f"{population}: {ledger.get('entries')} entries, {amount(ledger.get('spent'))} spent"
+    if document.get("type") == "erasure-receipt":
+        for name, member in (("Erasure", "erasure"), ("Population", "population"), ("Kind", "kind"), ("Erased by", "erased_by")):
+            yield name, document.get(member)
+        yield "Searched", ", ".join(document.get("searched") or ()) or "no dataset"
+        for dataset in document.get("not_searched") or ():
+            yield "Not", f"{dataset}, which names persons by another kind"
+        yield "Live", document.get("live")
+        yield "Backups", document.get("backups")
+        yield "Complete", document.get("complete_after") or "not known"
     if document.get("type") != "receipt":
         return
     for name, member in (("Upload", "upload"), ("Dataset", "dataset"), ("From", "partner"), ("File", "digest")):

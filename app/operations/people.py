@@ -1,0 +1,150 @@
+"""One person in the datasets of a population: named as at ingest, found by pseudonym (soundness R3, R28).
+
+No index of pseudonyms is stored, so the privacy column of every row group is opened: in parallel on the desk's workers, a few row
+groups ahead, whatever the size. Everything else is opened only where the person is.
+
+- An identifier is of a stated kind. Where the population's datasets name persons by one kind alone it need not be said; a kind
+  that none of them uses is refused, since nobody would be found and the reply would be believed.
+- Datasets that name persons by another kind are not searched, and every reply and receipt lists them.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from app.crypto import prf
+from app.errors import Conflict, Fault, Invalid
+from app.operations import keychain, manifest, opened, tombstones
+from app.operations.authority import believe
+from app.operations.datasets import definition
+from app.operations.desk import Desk
+from app.store import tables
+from app.table.arrow import pa, pc
+
+AHEAD = 4  # row groups looked at before their turn
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Whom to look for: those of a kind whose pseudonyms a function flags."""
+
+    kind: str
+    flags: Callable[[Any], Any] = field(repr=False)  # a column of pseudonyms → booleans
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One person of a population."""
+
+    kind: str
+    pseudonym: bytes = field(repr=False)
+    tombstone: str
+    key_version: int
+
+    def sought(self) -> Sought:
+        """Return how the person is found in a column."""
+        wanted = pa.scalar(self.pseudonym, pa.binary(prf.PSEUDONYM_BYTES))
+        return Sought(self.kind, lambda pseudonyms: pc.equal(pseudonyms, wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One stored row group of a dataset of persons."""
+
+    dataset: tables.Dataset
+    upload: manifest.Manifest
+    ordinal: int
+
+    @property
+    def group(self) -> manifest.Group:
+        """Return the row group as its manifest has it."""
+        return self.upload.groups[self.ordinal]
+
+
+def kind_of(dataset: tables.Dataset) -> str:
+    """Return the kind of identifier that names the persons of a dataset."""
+    schema, _ = definition(dataset)
+    return schema.column(privacy_column(dataset)).identifier or ""
+
+
+def privacy_column(dataset: tables.Dataset) -> str:
+    """Return the name of the column that holds the persons' pseudonyms."""
+    return str(json.loads(dataset.privacy_unit)["column"])
+
+
+def name(
+    desk: Desk,
+    population: tables.Population,
+    rows: Sequence[tables.Dataset],
+    *,
+    identifier: str,
+    kind: str | None,
+    country: str | None,
+) -> Person:
+    """Return the person whom an identifier names; every refusal is a function of the request and of public definitions."""
+    if population.unit != "person":
+        raise Conflict("This population does not speak of persons: no identifier names anybody in it.")
+    kind = _kind(kind, {kind_of(believe(desk, row)) for row in rows})
+    if kind == "phone" and country is None:
+        raise Invalid("Phones need the country that local numbers belong to.", faults=[Fault("missing", pointer="/country")])
+    key = keychain.purpose_key(desk, keychain.PSEUDONYMS, organisation=population.organisation_id, scope=population.id)
+    pseudonym = prf.pseudonym(key, population=population.id, kind=kind, value=identifier, country=country)
+    if pseudonym is None:
+        raise Invalid("This is no identifier of its kind.", faults=[Fault("no-normal-form", pointer="/identifier")])
+    under = tombstones.digest_key(desk, population.organisation_id, population.id)
+    version = tombstones.key_version(desk, population.organisation_id, population.id)
+    return Person(kind, pseudonym, tombstones.digest(under, pseudonym), version)
+
+
+def places(dataset: tables.Dataset, manifests: Iterable[manifest.Manifest]) -> Iterator[Place]:
+    """Give every stored row group of some uploads."""
+    for one in manifests:
+        for ordinal, group in enumerate(one.groups):
+            if not group.emptied:
+                yield Place(dataset, one, ordinal)
+
+
+def each(desk: Desk, within: Iterable[Place], act: Callable[[Place], Found]) -> Iterator[tuple[Place, Found]]:
+    """Apply `act` to every row group on the workers, and give what it found in their order; at most `AHEAD` wait."""
+    waiting: deque[tuple[Place, Future[Found]]] = deque()
+    try:
+        for place in within:
+            waiting.append((place, desk.workers.submit(act, place)))
+            if len(waiting) >= AHEAD:
+                before, future = waiting.popleft()
+                yield before, future.result()
+        while waiting:
+            before, future = waiting.popleft()
+            yield before, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
+
+
+def flagged(desk: Desk, place: Place, sought: Sought) -> Any:
+    """Return which rows of a row group are the person's; None where none is."""
+    column = privacy_column(place.dataset)
+    found = sought.flags(opened.open_group(desk, place.dataset, place.upload, place.ordinal, [column])[column])
+    return found if pc.any(found).as_py() else None
+
+
+def others(which: Any) -> Any:
+    """Return the rows that are not flagged."""
+    return pc.invert(which)
+
+
+def _kind(stated: str | None, used: set[str]) -> str:
+    if stated is None and len(used) == 1:
+        return next(iter(used))
+    if stated is None:
+        raise Invalid(
+            "Say which kind of identifier it is: the population's datasets do not all name persons by one.",
+            faults=[Fault("missing", pointer="/kind")],
+        )
+    if used and stated not in used:
+        raise Invalid("No dataset of the population names persons by this kind.", faults=[Fault("unknown-kind", pointer="/kind")])
+    return stated
