@@ -32,7 +32,7 @@ def embedded(size: Size) -> Iterator[Result]:
 def postgresql(size: Size) -> Iterator[Result]:
     """Measure rows a second into a real PostgreSQL server."""
     source = table(size.folder, size.rows)
-    with _server() as url, site(size.folder, database_url=url) as here:
+    with postgresql_server() as url, site(size.folder, database_url=url) as here:
         yield _beside_floor("ingest.postgresql", here, source, size)
 
 
@@ -166,7 +166,7 @@ def _parquet(source: Path, size: Size) -> Path:
 
 
 @contextmanager
-def _server() -> Iterator[str]:
+def postgresql_server() -> Iterator[str]:
     """Run a real PostgreSQL server from its wheel for the time of a block."""
     with tempfile.TemporaryDirectory(prefix="tacit-pg-") as name:
         os.environ.setdefault("XDG_RUNTIME_DIR", name)

@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import arithmetic, ingest, keys, pseudonyms, queries, redaction, rotation, starting
+from benchmarks import arithmetic, ingest, keys, pseudonyms, queries, redaction, rotation, starting, subjects
 from benchmarks.figure import Measurer, Result, Size
 
 _WIDTH = 130
@@ -41,6 +41,9 @@ MEASURERS: dict[str, Measurer] = {
     "redact.text": redaction.text,
     "pseudonymize": pseudonyms.column,
     "keys.rotate": rotation.rotate,
+    "subjects.erase": subjects.embedded,
+    "subjects.erase.postgresql": subjects.postgresql,
+    "subjects.get": subjects.embedded,
 }
 
 
