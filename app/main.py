@@ -198,11 +198,12 @@ def work(settings: Settings, stop: threading.Event, *, kinds: Mapping[str, Kind]
 
 
 def _sweep(desk: Desk) -> None:
-    from app.operations import erase, file_jobs, files
+    from app.operations import erase, file_jobs, files, retention
 
     files.sweep(desk, alone=False)
     file_jobs.sweep(desk)
     erase.sweep(desk)
+    retention.sweep(desk)
 
 
 def open_desk(settings: Settings, *, clock: Clock, parsers: Parsers | None = None) -> Desk:

@@ -48,6 +48,7 @@ class Rows(Caller):
         mode: str | None = None,
         on_error: str | None = None,
         max_rejected: int | None = None,
+        retention_days: int | None = None,
         null: Sequence[str] | None = None,
         delimiter: str | None = None,
         progress: Progress | None = None,
@@ -59,11 +60,13 @@ class Rows(Caller):
         """Send a path, bytes, a binary file, a frame, a table or batches; return the report with its signed receipt.
 
         `on_error="skip"` leaves out rows at fault, at most `max_rejected`; `mode="replace"` takes the place of all earlier rows.
+        The rows go `retention_days` after they were accepted, or sooner if the dataset says so.
         Sources over 16 MiB that can be read again go in pieces that each stay sent (`resumable`: always or never), through
         cut connections and restarts of the service. `began` is told the file's id, `resume` goes on with such a file.
         """
         body = payload(source, media_type=media_type, encoding=encoding)
-        options = {"mode": mode, "on_error": on_error, "max_rejected": max_rejected, "delimiter": delimiter}
+        options: dict[str, str | int | None] = {"mode": mode, "on_error": on_error, "max_rejected": max_rejected}
+        options |= {"delimiter": delimiter, "retention_days": retention_days}
         if resumable is None:
             resumable = resume is not None or (body.rewinds and (body.size or 0) > FROM)
         if resumable:

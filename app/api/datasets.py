@@ -8,12 +8,13 @@ from fastapi.responses import StreamingResponse
 from pydantic import ConfigDict, Field
 
 from app.api.at_k import LOSS, LOSS_DESCRIBED, AtKHere
-from app.api.dependencies import NAME, CallerHere, ClaimHere, Cursor, DeskHere, ExpectedVersion, Limit
+from app.api.dependencies import NAME, CallerHere, ClaimHere, Cursor, DeskHere, ExpectedVersion, Limit, Time
 from app.api.limits import MIB, terms
 from app.api.routes import EdgeRoute
 from app.api.strict_json import Body, Listed
 from app.errors import Conflict, Fault, Invalid, NameTaken, NotFound, SchemaFrozen, TooLarge
 from app.operations import datasets, export, export_at_k
+from app.operations.retention import MOST_DAYS
 
 router = APIRouter(route_class=EdgeRoute, prefix="/v1/datasets", tags=["datasets"])
 _BOUND = datasets.MOST_CONTRIBUTIONS
@@ -37,6 +38,13 @@ _EXAMPLE: Any = {
 }
 
 
+Days = Annotated[
+    int | None,
+    Field(ge=1, le=MOST_DAYS, description="Each upload from now on goes so many days after it was accepted; null: it stays."),
+]
+Expiry = Annotated[Time | None, Field(description="The whole dataset goes at this time, as if it was deleted; null: it stays.")]
+
+
 class PrivacyUnit(Body):
     """Who is protected as one, and how much of one person counts (soundness R7)."""
 
@@ -55,16 +63,20 @@ class NewDataset(Body):
     columns: Annotated[Any, Field(alias="schema")]
     policy: Any = Field(description="By column name a technique and its members; docs/techniques.md lists them.")
     privacy_unit: PrivacyUnit | None = None
+    retention_days: Days = None
+    expires_at: Expiry = None
 
 
 class DatasetChanges(Body):
-    """What to change; after the first upload only `max_rows`, and only up."""
+    """What to change; after the first upload only `max_rows`, and only up, and how long rows are kept."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"max_rows": 10_000_000}]})
     max_rows: int | None = Field(default=None, ge=1, le=datasets.MOST_ROWS)
     columns: Annotated[Any, Field(alias="schema")] = None
     policy: Any = None
     privacy_unit: PrivacyUnit | None = None
+    retention_days: Days = None
+    expires_at: Expiry = None
 
 
 class DatasetRights(Body):

@@ -122,7 +122,7 @@ async def create_file(
     """Make room for a file of Upload-Length bytes; Upload-Metadata says which dataset it is for and how it is written.
 
     Its keys: `dataset` (id or name); `filetype` or `filename`; where needed `encoding`, `null`, `delimiter`, `on_error`,
-    `max_rejected`. The body may be the first piece. Location is where the rest goes.
+    `max_rejected`, `retention_days`. The body may be the first piece. Location is where the rest goes.
     """
     if announces_body(request) and not said.brings_bytes(request):
         raise UnsupportedType(f"The first piece of a file is sent as {said.STREAM}.")

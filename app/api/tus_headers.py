@@ -2,7 +2,7 @@
 
 - `Upload-Metadata` names the dataset (`dataset`: id or name) and how the file is written: `filetype` (a media type) or `filename`
   (by its suffixes: `people.csv.gz`); `encoding` (gzip, zstd), `null` (texts that mean null, with commas between), `delimiter`,
-  `mode`, `on_error` and `max_rejected` as for an upload. What else a client sends there is its own business.
+  `mode`, `on_error`, `max_rejected` and `retention_days` as for an upload. What else a client sends there is its own business.
 - A type that says nothing (`application/octet-stream`, or what a desktop calls its spreadsheets) gives way to the file's name.
 - Refusals name the header or key, never what it held.
 """
@@ -20,6 +20,7 @@ from app.api.upload_form import ENCODINGS, MEDIA_TYPES, by_name
 from app.errors import Fault, Invalid, UnsupportedType
 from app.operations.file_part import Checksum
 from app.operations.form import Form, Mode, OnError
+from app.operations.retention import MOST_DAYS
 from app.table.rejects import MOST, USUAL
 
 VERSION: Final = "1.0.0"
@@ -130,6 +131,7 @@ def form(pairs: dict[str, str]) -> Form:
         on_error=on_error,
         mode=mode,
         max_rejected=_most_rejected(pairs.get("max_rejected")),
+        retention_days=_days(pairs.get("retention_days")),
     )
 
 
@@ -152,6 +154,14 @@ def _most_rejected(text: str | None) -> int:
         return USUAL
     if not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS or int(text) > MOST:
         raise _fault("max_rejected", f"So many rows may be left out: 0 to {MOST}.")
+    return int(text)
+
+
+def _days(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS or not 1 <= int(text) <= MOST_DAYS:
+        raise _fault("retention_days", f"Rows are kept for so many days: 1 to {MOST_DAYS}.")
     return int(text)
 
 

@@ -16,6 +16,7 @@ from app.api.body_stream import content_digest
 from app.api.openapi import raw_body
 from app.errors import UnsupportedType
 from app.operations.form import Form, Mode, OnError
+from app.operations.retention import MOST_DAYS
 from app.table.rejects import MOST, USUAL
 
 MEDIA_TYPES = {"text/csv", "application/x-ndjson", "application/json", "application/vnd.apache.parquet"}
@@ -73,6 +74,10 @@ Delimiter = Annotated[
 ]
 Errors = Annotated[OnError, Query(description="Refuse the upload for a row at fault, or leave the row out.")]
 MostRejected = Annotated[int, Query(ge=0, le=MOST, description="With skip: rows left out at most; more refuse the upload.")]
+Retention = Annotated[
+    int | None,
+    Query(ge=1, le=MOST_DAYS, description="The rows go so many days after they were accepted; the dataset may say sooner."),
+]
 Modes = Annotated[Mode, Query(description="The rows join those of earlier uploads, or take their place.")]
 
 
@@ -83,10 +88,12 @@ async def upload_form(
     mode: Modes = "append",
     null: Nulls = [],  # noqa: B006  FastAPI's way
     delimiter: Delimiter = None,
+    retention_days: Retention = None,
 ) -> Form:
     """Read the form of the file that a request brings, and what is to become of it."""
     form = file_form(request, null=null, delimiter=delimiter)
-    return replace(form, on_error=on_error, max_rejected=max_rejected, mode=mode)
+    stated: dict[str, Any] = {"on_error": on_error, "max_rejected": max_rejected, "mode": mode, "retention_days": retention_days}
+    return replace(form, **stated)
 
 
 def file_form(request: Request, *, null: Sequence[str], delimiter: str | None) -> Form:

@@ -10,6 +10,7 @@ Invariants
 
 import functools
 import json
+from datetime import datetime
 from typing import Any
 
 from app.clock import new_id, rfc3339
@@ -38,10 +39,12 @@ def create_dataset(desk: Desk, caller: Caller, *, body: dict[str, Any], claim: C
         population = access.population(desk, tx, caller, body["population"])
         _check_unit(population.unit, body.get("privacy_unit"), schema, policy)
         techniques.check(tx, caller, policy, unit=population.unit)
+        expires_at = body.get("expires_at")
 
         def act() -> dict[str, Any]:
             if datasets.named(tx, caller.organisation, body["name"]) is not None:
                 raise NameTaken("A dataset of this name exists; choose another name.")
+            _check_to_come(desk, expires_at)
             row = tables.Dataset(
                 id=new_id(),
                 organisation_id=caller.organisation,
@@ -54,6 +57,8 @@ def create_dataset(desk: Desk, caller: Caller, *, body: dict[str, Any], claim: C
                 max_rows=body["max_rows"],
                 frozen=False,
                 created_at=desk.clock.now(),
+                retention_days=body.get("retention_days"),
+                expires_at=expires_at,
                 version=1,
             )
             tx.add(stamp(desk, row))
@@ -83,7 +88,10 @@ def get_dataset(desk: Desk, caller: Caller, dataset_id: str) -> dict[str, Any]:
 def update_dataset(
     desk: Desk, caller: Caller, dataset_id: str, *, changes: dict[str, Any], expected: int | None
 ) -> dict[str, Any]:
-    """Change a definition; once rows were accepted only `max_rows` may change, and only up, and `from_data` may go (R21)."""
+    """Change a definition; once rows were accepted only `max_rows` may change, and only up, and `from_data` may go (R21).
+
+    How long rows are kept may change at any time: of uploads to come, and of the dataset as a whole.
+    """
     access.require_role(caller, OWNER)
     with desk.database.read() as tx:
         _, wanted = _changed(desk, tx, caller, dataset_id, changes, expected)
@@ -96,6 +104,7 @@ def update_dataset(
         techniques.check(tx, caller, policy, unit=population.unit)
         row.schema, row.policy = json.dumps(schema.as_json()), json.dumps(policy.as_json())
         row.privacy_unit, row.max_rows = json.dumps(wanted["privacy_unit"]), wanted["max_rows"]
+        row.retention_days, row.expires_at = wanted["retention_days"], wanted["expires_at"]
         restamp(desk, row)
         techniques.lay_keys(desk, tx, population, policy)
         audit.note(desk, tx, caller, "update_dataset", row.id)
@@ -111,19 +120,22 @@ def _changed(
         raise PreconditionFailed("Send If-Match with the dataset's present ETag: read it, then change it.")
     if row.frozen and not _may_follow_rows(row, changes):
         raise SchemaFrozen(
-            "Rows were accepted under this definition, so only max_rows may change; make a new dataset for another."
+            "Rows were accepted under this definition, so only max_rows and retention may change; make a new dataset."
         )
     if row.frozen and changes.get("max_rows", row.max_rows) < row.max_rows:
         raise SchemaFrozen("max_rows of a dataset with rows may only rise.")
     texts = {"schema": row.schema, "policy": row.policy, "privacy_unit": row.privacy_unit}
-    return row, {name: json.loads(text) for name, text in texts.items()} | {"max_rows": row.max_rows} | changes
+    if "expires_at" in changes:
+        _check_to_come(desk, changes["expires_at"])
+    kept = {"max_rows": row.max_rows, "retention_days": row.retention_days, "expires_at": row.expires_at}
+    return row, {name: json.loads(text) for name, text in texts.items()} | kept | changes
 
 
 def _may_follow_rows(row: tables.Dataset, changes: dict[str, Any]) -> bool:
     """Tell whether changes leave every row as it was understood."""
     if "schema" in changes and not Schema.from_json(changes["schema"]).confirms(Schema.from_json(json.loads(row.schema))):
         return False
-    return not set(changes) - {"max_rows", "schema"}
+    return not set(changes) - {"max_rows", "schema", "retention_days", "expires_at"}
 
 
 def delete_dataset(desk: Desk, caller: Caller, dataset_id: str) -> None:
@@ -257,9 +269,16 @@ def shown(row: tables.Dataset) -> dict[str, Any]:
         "privacy_unit": json.loads(row.privacy_unit),
         "max_rows": row.max_rows,
         "frozen": row.frozen,
+        "retention_days": row.retention_days,
+        "expires_at": None if row.expires_at is None else rfc3339(row.expires_at),
         "created_at": rfc3339(row.created_at),
         "version": row.version,
     }
+
+
+def _check_to_come(desk: Desk, expires_at: datetime | None) -> None:
+    if expires_at is not None and expires_at <= desk.clock.now():
+        raise Invalid("A dataset's time ends in the future.", faults=[Fault("in-the-past", pointer="/expires_at")])
 
 
 def _check_unit(unit: str, privacy_unit: dict[str, Any] | None, schema: Schema, policy: Policy) -> None:

@@ -26,6 +26,7 @@ class Form:
     on_error: OnError = "refuse"  # or leave out the rows that break a rule by themselves (soundness R5)
     max_rejected: int = USUAL  # rows left out; one more refuses the whole
     mode: Mode = "append"  # or take the place of all earlier rows
+    retention_days: int | None = None  # the rows go so many days after they were accepted; the dataset may say sooner
 
     def rejects(self) -> Rejects | None:
         """Return where rows left out are noted; None where any fault refuses the upload."""
@@ -43,6 +44,7 @@ class Form:
             "on_error": self.on_error,
             "max_rejected": self.max_rejected,
             "mode": self.mode,
+            "retention_days": self.retention_days,
         }
 
     @classmethod

@@ -23,7 +23,7 @@ from typing import Any
 
 from app.clock import new_id
 from app.errors import Conflict, IdempotencyConflict, TooLarge
-from app.operations import access, audit, events, janitor, keychain, manifest, once, protect, quotas, receipt, replaced
+from app.operations import access, audit, events, janitor, keychain, manifest, once, protect, quotas, receipt, replaced, retention
 from app.operations.arriving import Body, Counted, counted
 from app.operations.attempt import Attempt, check, holds
 from app.operations.authority import restamp
@@ -229,7 +229,12 @@ def _finish(
     mac = manifest.manifest_mac(desk, blob)
     now = desk.clock.now()
     outcome = receipt.Outcome(
-        upload=intake.upload_id, rows=received.rows, nulls=received.nulls, rejects=received.rejects, mode=form.mode
+        upload=intake.upload_id,
+        rows=received.rows,
+        nulls=received.nulls,
+        rejects=received.rejects,
+        mode=form.mode,
+        expires_at=retention.expiry(now, intake.dataset.retention_days, form.retention_days),
     )
     reply = receipt.reply(desk, caller, intake.dataset, outcome, digest=digest, mac=mac)
     with desk.database.write() as tx:
@@ -242,7 +247,7 @@ def _finish(
             intake.dataset.privacy_unit,
         ):
             raise Conflict("The dataset's definition changed while the upload came in; send it again.")
-        entry = manifest.HeadUpload(upload=intake.upload_id, generation=1, manifest_mac=mac.hex(), rows=received.rows)
+        entry = manifest.HeadUpload(intake.upload_id, 1, mac.hex(), received.rows, outcome.expires_at)
         _move_head(desk, tx, row, entry, mode=form.mode)
         found = datasets.hold_receiving(tx, intake.upload_id)
         if found is None:

@@ -4,7 +4,7 @@ Promise: a receipt says which bytes came from whom, what became of them, and und
 offline, and nothing in it is a value of a row.
 
     digest of the file as sent · manifest MAC · rows kept · rows left out · mode · of each column the technique, values stored and
-    nulls · policy version · time
+    nulls · policy version · when the rows go · time
 """
 
 import json
@@ -32,6 +32,7 @@ class Outcome:
     nulls: Mapping[str, int]  # of each stored column
     rejects: Rejects | None
     mode: Mode
+    expires_at: str | None = None  # RFC 3339
 
     @property
     def rejected_rows(self) -> int:
@@ -61,6 +62,7 @@ def reply(desk: Desk, caller: Caller, dataset: tables.Dataset, outcome: Outcome,
         "mode": outcome.mode,
         "columns": columns,
         "policy_version": dataset.version,
+        "expires_at": outcome.expires_at,
         "received_at": rfc3339(desk.clock.now()),
     }
     return {
@@ -69,6 +71,7 @@ def reply(desk: Desk, caller: Caller, dataset: tables.Dataset, outcome: Outcome,
         "state": "ready",
         "mode": outcome.mode,
         "rows": outcome.rows,
+        "expires_at": outcome.expires_at,
         "columns": columns,
         "rejected_rows": outcome.rejected_rows,
         "rejected": outcome.places()[:MAX_FAULTS],

@@ -28,6 +28,7 @@ def upload(
     skip: Annotated[bool, typer.Option("--skip", help="Leave out rows at fault instead of refusing the file.")] = False,
     max_rejected: Annotated[int | None, typer.Option(help="With --skip: rows left out at most.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of all earlier rows.")] = False,
+    retention_days: Annotated[int | None, typer.Option(help="The rows go so many days after they were accepted.")] = None,
     receipt: Annotated[Path | None, typer.Option(help="Save the signed receipt in this file.")] = None,
 ) -> None:
     """Send a file into a dataset. Broken off, the same command goes on where it stopped."""
@@ -37,6 +38,7 @@ def upload(
         "on_error": "skip" if skip else None,
         "max_rejected": max_rejected if skip else None,
         "mode": "replace" if replace else None,
+        "retention_days": retention_days,
     }
     with connect() as client:
         target = find(dataset, client.list_datasets())

@@ -18,7 +18,7 @@ from app.operations import once
 from app.operations.once import Claim
 from tests.attacks.laid_bare import every_cell, execute, later, rows
 from tests.attacks.racing import act, die_unanswered, race_under_one_key
-from tests.attacks.test_routes import HTTP, RULES, _body, _furnish, _tally, paillier_key, tus_headers
+from tests.attacks.test_routes import APART, HTTP, RULES, _body, _furnish, _tally, paillier_key, tus_headers
 from tests.world import ROWS
 
 PROCESSES = 8
@@ -29,6 +29,7 @@ READS = {
     "encrypt",
     "decrypt",
     "pseudonymize",
+    "get_subject",
     "cancel_job",
     "test_webhook",
     "retry_delivery",
@@ -48,6 +49,7 @@ EFFECTS = {
     "ask": "ledger WHERE kind = 'answer'",
     "create_webhook": "webhooks",
     "rotate_webhook": "audit WHERE action = 'rotate_webhook'",
+    "erase_subject": "erasures",
 }
 SECRET = {"create_token", "create_webhook", "rotate_webhook"}  # replies that are shown once and never kept
 _OTHER = {"ask": {"epsilon": "0.25"}, "create_token": {"scopes": ["get_me"]}, "create_webhook": {"events": ["upload.failed"]}}
@@ -79,6 +81,8 @@ def _count(world, operation):
 
 def _send(world, operation, path, things, *, number, key, role=None):
     role = role or max(RULES[operation])
+    if operation in APART:
+        things = things | {"population": things["apart"]}
     headers = {"Authorization": f"Bearer {world.tokens[role]}", "Idempotency-Key": key}
     address = world.url + path.format(**things)
     if operation == "upload":

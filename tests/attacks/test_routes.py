@@ -41,6 +41,8 @@ RULES = {
     "get_budget": {"operator", "owner", "analyst", "auditor"},
     "list_ledger": {"operator", "owner", "analyst", "auditor"},
     "pseudonymize": {"service"},
+    "get_subject": {"owner", "service"},
+    "erase_subject": {"owner", "service"},
     "create_dataset": {"owner"},
     "list_datasets": ALL,
     "get_dataset": ALL,
@@ -139,7 +141,7 @@ def _furnish(world):
     panel = _population_named(world, "panel", "contributor")
     apart = _population_named(world, "apart", "person")
     world.owner.put_grant(dataset, world.ids["service"], ["export"])
-    world.owner.put_population_grant(apart, world.ids["service"], ["pseudonymize"])
+    world.owner.put_population_grant(apart, world.ids["service"], ["pseudonymize", "read-subject", "erase-subject"])
     world.owner.create_key("notes", kind="encryption")
     world.owner.put_key_grant("notes", world.ids["service"], ["encrypt", "decrypt"])
     key = paillier_key()
@@ -212,6 +214,8 @@ def _body(operation, things, number, principal):
         "update_population": {"total": {"epsilon": str(2000 + number)}, "reason": "more"},
         "set_allowance": {"epsilon": "1000"},
         "put_population_grant": {"rights": ["pseudonymize"]},
+        "get_subject": {"identifier": f"P-{number}", "kind": "patient-id", "purpose": "check"},
+        "erase_subject": {"identifier": f"P-{number}", "kind": "patient-id"},
         "pseudonymize": {"kind": "patient-id", "items": [{"text": "P-1"}]},
         "create_dataset": {
             "name": name,
@@ -241,9 +245,13 @@ def _piece(method):
     return b"patient_id" if method in {"PATCH", "POST"} else None
 
 
+# A service that exports from a population may not say who is who in it: these go to another one.
+APART = {"pseudonymize", "put_population_grant", "delete_population_grant", "get_subject", "erase_subject"}
+
+
 def _call(world, token, operation, method, path, things, number):
     filled = dict(things)
-    if operation in {"pseudonymize", "put_population_grant", "delete_population_grant"}:
+    if operation in APART:
         filled["population"] = things["apart"]
         filled["principal"] = world.ids["service"] if things.get("own") else things["principal"]
     if operation == "put_key_grant":

@@ -35,6 +35,20 @@ CALLS = [
         {"kind": "phone", "items": [ITEM], "country": "CH"},
     ),
     ("put_population_grant", ("p", "s", ["pseudonymize"]), {}, "PUT /v1/populations/p/grants/s", {"rights": ["pseudonymize"]}),
+    (
+        "get_subject",
+        ("p", "P-1"),
+        {"purpose": "asked", "kind": "patient-id"},
+        "POST /v1/populations/p/subjects:get",
+        {"identifier": "P-1", "kind": "patient-id", "purpose": "asked"},
+    ),
+    (
+        "erase_subject",
+        ("p", "+41"),
+        {"kind": "phone", "country": "CH"},
+        "POST /v1/populations/p/subjects:erase",
+        {"identifier": "+41", "kind": "phone", "country": "CH"},
+    ),
     ("delete_population_grant", ("p", "s"), {}, "DELETE /v1/populations/p/grants/s", None),
     ("create_dataset", ({"name": "visits"},), {}, "POST /v1/datasets", {"name": "visits"}),
     ("list_datasets", (), {}, "GET /v1/datasets", None),
@@ -110,6 +124,7 @@ PAID_OR_MADE = {"create_principal", "create_token", "create_population", "create
     "close_tally",
     "create_webhook",
     "rotate_webhook",
+    "erase_subject",
 }
 
 
