@@ -265,7 +265,7 @@ def _commit(
         for (one, _), content in zip(heads, contents, strict=True):
             if people.kind_of(one) == sought.kind and any(named not in seen for named in content.uploads):
                 return False
-        last, lost = _bury(desk, tx, row, buried), dict.fromkeys((one.id for one in held), 0)
+        last, lost = _bury(turn, tx, row, buried), dict.fromkeys((one.id for one in held), 0)
         for (_, head), content in zip(heads, contents, strict=True):
             uploads = tuple(_moved(tx, changed[named], seen[named]) if named in changed else named for named in content.uploads)
             lost[head.dataset_id] = sum(seen[named].removed for named in content.uploads if named in seen)
@@ -286,23 +286,17 @@ def _moved(tx: Transaction, after: tuple[HeadUpload, bytes, bytes], one: _Upload
     return named
 
 
-def _bury(desk: Desk, tx: Transaction, row: tables.Erasure, buried: Sequence[Tombstone]) -> tables.Erasure:
+def _bury(turn: Turn, tx: Transaction, row: tables.Erasure, buried: Sequence[Tombstone]) -> tables.Erasure:
     """Make the running row the first tombstone, and lay the others after it; return the last."""
+    desk, caller, population = turn.desk, turn.caller, turn.population
     for one in buried:
-        if one.id != row.id:
-            now = desk.clock.now()
-            row = tables.Erasure(
-                id=one.id,
-                organisation_id=row.organisation_id,
-                population_id=row.population_id,
-                principal_id=row.principal_id,
-                lease_until=now,
-                created_at=now,
-                version=0,
-            )
-            tx.add(row)
+        fresh = one.id != row.id
+        if fresh:
+            row = new_erasure(desk, caller, population, one.id)
         row.state, row.erased_at = erasures.ERASED, desk.clock.now()
         tombstones.append(desk, tx, row, kind=one.kind, version=one.key_version, tombstone=one.digest)
         restamp(desk, row)
+        if fresh:
+            tx.add(row)
         tx.flush()
     return row
