@@ -29,7 +29,8 @@ def verify(
             document = document[member]
     key_set = KeySet.from_json(load_object(keys.read_bytes()), source=str(keys))
     held = verify(document, key_set)
-    out.print(f"Good: a {held.type}, signed by key {held.key_id}.", markup=False)
+    article = "an" if held.type[0] in "aeiou" else "a"
+    out.print(f"Good: {article} {held.type}, signed by key {held.key_id}.", markup=False)
     out.print(f"Held against {held.source} (key set {held.key_set}).", markup=False)
     for name, value in essentials(document):
         out.print(f"{name + ':':10} {escaped(str(value))}")

@@ -1,6 +1,7 @@
 """Threats D21, D16, D14 and C14's tombstones, soundness R19, R25, R33: one person goes, and nobody is told who was there."""
 
 import functools
+import hmac
 import itertools
 import json
 import uuid
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from app.crypto import aead
 from app.errors import Integrity
 from app.main import close_desk
 from app.operations import answer, erase, ingest, manifest, removal, replay, tombstones
 from app.operations.tombstones import Tombstone
+from app.table.arrow import pa
 from app.table.limits import Limits
 from tacit import Problem, verify
 from tacit.certificate import KeySet, VerificationFailed
@@ -22,6 +25,7 @@ from tests.attacks.laid_bare import count_question, every_cell, execute, rows, w
 from tests.world import ROWS, running
 
 HEAD = b"patient_id,name,hours,income,sex\n"
+GOLDEN = "0df5a84275e344d7df4587fcf400237085fda424054b956ee29fffd86b3c499e"
 _OWN = {"id", "receipt"}
 _TIMES = {"erasure", "tombstone", "requested_at", "erased_by", "signature"}
 
@@ -408,3 +412,14 @@ def test_a_manifest_and_a_head_of_the_first_format_are_read_for_ever():
     assert manifest.HeadContent.from_text(head.to_text()) == head
     with pytest.raises(Integrity):
         manifest.Manifest.from_bytes(read.to_bytes().replace(b'"format":2', b'"format":3'))
+
+
+def test_a_tombstone_is_what_anybody_with_the_key_computes():
+    """Golden, and once more by hand: HKDF (RFC 5869) with one block, then HMAC."""
+    key, pseudonym = bytes(range(32)), bytes(range(16))
+    fresh = hmac.digest(hmac.digest(bytes(32), key, "sha256"), b"tacit/tombstone/1\x01", "sha256")
+    by_hand = hmac.digest(fresh, pseudonym, "sha256").hex()
+    under = aead.derive(key, "tacit/tombstone/1")
+    assert tombstones.digest(under, pseudonym) == by_hand == GOLDEN
+    column = pa.array([bytes(16), pseudonym], pa.binary(16))
+    assert tombstones.flags(under, frozenset({bytes.fromhex(by_hand)}), column).to_pylist() == [False, True]

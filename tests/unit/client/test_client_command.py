@@ -332,3 +332,46 @@ def test_an_unknown_name_is_an_attribute_error():
 
     with pytest.raises(AttributeError, match="nothing"):
         tacit.nothing  # noqa: B018 - looking it up is the test
+
+
+POPULATION = "01999999-0000-7000-8000-000000000002"
+
+
+def test_subject_prints_what_is_stored_and_reads_who_it_is_from_standard_input(run, service):
+    service.on("GET", "/v1/populations", body={"items": [{"id": POPULATION, "name": "clinic"}], "next_cursor": None})
+    told = {"population": POPULATION, "datasets": [{"name": "visits", "records": [{"hours": 7}]}], "not_searched": []}
+    service.on("POST", f"/v1/populations/{POPULATION}/subjects:get", body=told)
+    result = run("subject", "get", "-", "-p", "clinic", "--purpose", "asked", "--kind", "patient-id", stdin="P-7\n")
+    assert json.loads(result.stdout) == told
+    assert service.last.json == {"identifier": "P-7", "kind": "patient-id", "purpose": "asked"}
+
+
+def test_subject_erase_asks_first_and_keeps_the_receipt(run, service, tmp_path):
+    receipt = {"type": "erasure-receipt", "live": "done", "backups": "until the KEK epoch is destroyed", "not_searched": ["d2"]}
+    made = {"id": "e1", "state": "done", "rows": {"d1": 3}, "receipt": receipt}
+    service.on("POST", f"/v1/populations/{POPULATION}/subjects:erase", body=made)
+    run("subject", "erase", "P-7", "-p", POPULATION, stdin="n\n", exit_code=1)
+    assert not any(one.method == "POST" for one in service.seen)
+    result = run("subject", "erase", "P-7", "-p", POPULATION, "--receipt", tmp_path / "r.json", stdin="y\n")
+    assert "d1: 3 rows erased" in result.stdout
+    assert "live: done; backups: until the KEK epoch is destroyed" in result.stdout
+    assert "d2: not searched" in result.stderr
+    assert json.loads((tmp_path / "r.json").read_text()) == receipt
+    assert service.last.headers["idempotency-key"]
+
+
+def test_verify_says_what_an_erasure_receipt_says(run, tmp_path):
+    secret = Ed25519PrivateKey.generate()
+    public = secret.public_key().public_bytes_raw()
+    keys = {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": base64url.encode(public), "kid": thumbprint(public)}]}
+    (tmp_path / "keys.json").write_text(json.dumps(keys))
+    told = {"type": "erasure-receipt", "key_id": thumbprint(public), "erasure": "e1", "population": "p1", "kind": "patient-id"}
+    told |= {"searched": ["d1"], "not_searched": ["d2"], "erased_by": "2026-12-01T00:00:00.000000Z", "live": "done"}
+    told |= {"backups": "until the KEK epoch is destroyed", "complete_after": None}
+    signed = {**told, "signature": base64url.encode(secret.sign(sign_payload("erasure-receipt", told)))}
+    (tmp_path / "saved.json").write_text(json.dumps({"id": "e1", "receipt": signed}))
+    said = run("verify", tmp_path / "saved.json", "--keys", tmp_path / "keys.json").stdout
+    for line in ("Good: an erasure-receipt", "e1", "d1", "d2, which names persons by another kind", "done", "not known"):
+        assert line in said
+    (tmp_path / "saved.json").write_text(json.dumps({**signed, "complete_after": "2026-12-02T00:00:00.000000Z"}))
+    run("verify", tmp_path / "saved.json", "--keys", tmp_path / "keys.json", exit_code=1)
