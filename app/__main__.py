@@ -19,8 +19,9 @@ from app.crypto.aead import new_key
 from app.crypto.keyring import Keyring
 from app.errors import Sealed, TacitError
 from app.main import close_desk, create_app, desk_over, open_desk, read_root_key, work
-from app.operations import checking, keychain, principals, purposes, rotate
+from app.operations import checking, keychain, principals, purposes, replay, rotate
 from app.operations.desk import Desk
+from app.operations.tombstones import Tombstone
 from app.outside.checkpoint_file import CheckpointFile
 from app.settings import Settings
 from app.store import audit as store_audit
@@ -176,6 +177,27 @@ def openapi(path: Annotated[Path | None, typer.Argument(help="Where to write; st
         sys.stdout.write(text)
     else:
         path.write_text(text, encoding="utf-8")
+
+
+@cli.command()
+def tombstones() -> None:
+    """Print the tombstones of everybody who was erased, a JSON object a line: to keep apart from the database, as a backup is."""
+    desk = open_desk(Settings(), clock=SystemClock())
+    for one in replay.all_tombstones(desk):
+        print(json.dumps(one.as_json()))
+    close_desk(desk)
+
+
+@cli.command("replay-tombstones")
+def replay_tombstones(file: Annotated[Path, typer.Argument(help="What `tombstones` printed.", exists=True)]) -> None:
+    """Erase again, from a restored database that does not serve yet, whoever was erased since; exit with 1 if some are left."""
+    desk = open_desk(Settings(), clock=SystemClock())
+    lines = file.read_text(encoding="utf-8").splitlines()
+    stones = [Tombstone.from_json(json.loads(line)) for line in lines if line.strip()]
+    left = replay.replay_tombstones(desk, stones)
+    close_desk(desk)
+    print(json.dumps({"tombstones": len(stones), "not_compared": [one.id for one in left]}))
+    raise typer.Exit(1 if left else 0)
 
 
 @checks.command("verify")

@@ -51,14 +51,13 @@ def row_groups(desk: Desk, version: Version, columns: Sequence[str]) -> Iterator
     for one in version.manifests:
         for ordinal, group in enumerate(one.groups):
             if not group.emptied:
-                yield OpenGroup(open_group(desk, version.dataset, one, ordinal, columns), group.rows)
+                yield OpenGroup(open_group(desk, version.dataset, one, ordinal, group, columns), group.rows)
 
 
 def open_group(
-    desk: Desk, dataset: tables.Dataset, one: manifest.Manifest, ordinal: int, columns: Sequence[str]
+    desk: Desk, dataset: tables.Dataset, one: manifest.Manifest, ordinal: int, group: manifest.Group, columns: Sequence[str]
 ) -> dict[str, Any]:
     """Return columns of one row group that a verified manifest names; the organisation's KEKs are held (`hold_kek_of`)."""
-    group = one.groups[ordinal]
     places = {name: one.columns.index(name) for name in columns}
     with desk.database.read() as tx:
         row = datasets.row_group(tx, one.upload, ordinal, group.generation)

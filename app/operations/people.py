@@ -128,8 +128,13 @@ def each(desk: Desk, within: Iterable[Place], act: Callable[[Place], Found]) -> 
 def flagged(desk: Desk, place: Place, sought: Sought) -> Any:
     """Return which rows of a row group are the person's; None where none is."""
     column = privacy_column(place.dataset)
-    found = sought.flags(opened.open_group(desk, place.dataset, place.upload, place.ordinal, [column])[column])
+    found = sought.flags(open_columns(desk, place, [column])[column])
     return found if pc.any(found).as_py() else None
+
+
+def open_columns(desk: Desk, place: Place, columns: Sequence[str]) -> dict[str, Any]:
+    """Return columns of one row group, opened."""
+    return opened.open_group(desk, place.dataset, place.upload, place.ordinal, place.group, columns)
 
 
 def others(which: Any) -> Any:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.errors import Integrity, Unavailable
-from app.operations import keychain, manifest, once, opened, people, protect, tombstones
+from app.operations import keychain, manifest, once, people, protect, tombstones
 from app.operations.authority import believe, restamp
 from app.operations.desk import Caller, Desk
 from app.operations.manifest import Group, HeadUpload, Manifest
@@ -210,7 +210,7 @@ def _without(turn: Turn, place: Place, sought: Sought) -> _Resealed | None:
     removed = len(which) - rows
     if not rows:
         return _Resealed(Group(rows=0, data_key_id="", tags=(), generation=generation), removed)
-    columns = opened.open_group(turn.desk, place.dataset, place.upload, place.ordinal, place.upload.columns)
+    columns = people.open_columns(turn.desk, place, place.upload.columns)
     others = people.others(which)
     data_key_id, wrapped, chunks = protect.seal_group(
         turn.desk.keyring,

@@ -67,7 +67,7 @@ def _records(desk: Desk, version: opened.Version, sought: Sought, *, room: int) 
         which = people.flagged(desk, place, sought)
         if which is None:
             return []
-        columns = opened.open_group(desk, dataset, place.upload, place.ordinal, names)
+        columns = people.open_columns(desk, place, names)
         kept = {name: column.filter(which) for name, column in columns.items()}
         return list(records(presenter.present(kept, rows=len(kept[names[0]])), names))
 
