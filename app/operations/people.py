@@ -11,7 +11,7 @@ groups ahead, whatever the size. Everything else is opened only where the person
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from app.store import tables
 from app.table.arrow import pa, pc
 
 AHEAD = 4  # row groups looked at before their turn
+_IDLE = 1.0
 Found = TypeVar("Found")
 
 
@@ -108,21 +109,33 @@ def places(dataset: tables.Dataset, manifests: Iterable[manifest.Manifest]) -> I
                 yield Place(dataset, one, ordinal)
 
 
-def each(desk: Desk, within: Iterable[Place], act: Callable[[Place], Found]) -> Iterator[tuple[Place, Found]]:
-    """Apply `act` to every row group on the workers, and give what it found in their order; at most `AHEAD` wait."""
+def each(
+    desk: Desk, within: Iterable[Place], act: Callable[[Place], Found], *, idle: Callable[[], None] = lambda: None
+) -> Iterator[tuple[Place, Found]]:
+    """Apply `act` to every row group on the workers, and give what it found in their order; at most `AHEAD` wait.
+
+    `idle` is called now and then while the workers are busy with something else.
+    """
     waiting: deque[tuple[Place, Future[Found]]] = deque()
     try:
         for place in within:
             waiting.append((place, desk.workers.submit(act, place)))
             if len(waiting) >= AHEAD:
-                before, future = waiting.popleft()
-                yield before, future.result()
+                yield _first(waiting, idle)
         while waiting:
-            before, future = waiting.popleft()
-            yield before, future.result()
+            yield _first(waiting, idle)
     finally:
         for _, future in waiting:
             future.cancel()
+
+
+def _first(waiting: "deque[tuple[Place, Future[Found]]]", idle: Callable[[], None]) -> tuple[Place, Found]:
+    place, future = waiting[0]
+    while not future.done():
+        wait([future], timeout=_IDLE)
+        idle()
+    waiting.popleft()
+    return place, future.result()
 
 
 def flagged(desk: Desk, place: Place, sought: Sought) -> Any:

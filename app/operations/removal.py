@@ -188,7 +188,7 @@ def _look_at(
     """Find the rows in every row group of some uploads; seal and store anew those where there are any."""
     looked = {one.upload: _Upload(one, list(one.groups)) for _, one in fresh.values()}
     within = (place for dataset, one in fresh.values() for place in people.places(dataset, [one]))
-    for place, made in people.each(turn.desk, within, lambda place: _without(turn, place, sought)):
+    for place, made in people.each(turn.desk, within, lambda place: _without(turn, place, sought), idle=turn.beat):
         turn.beat()
         if made is None:
             continue

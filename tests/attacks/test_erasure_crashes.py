@@ -18,7 +18,7 @@ from tests.world import ROWS
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = {"after-commit", "in-clearing", "before-scrubbing", "after-scrubbing", "in-the-end"}
-SAMPLE = ("after-begin", "in-staging", "after-staging", "in-commit-after-one-head", "after-commit", "before-scrubbing")
+SAMPLE = ("after-staging", "in-commit-after-one-head", "after-commit")
 UPLOADS = 2
 
 
