@@ -103,11 +103,12 @@ def create_app(
 @contextmanager
 def _at_work(desk: Desk, jobs: Jobs, *, parsers: bool) -> Iterator[None]:
     """Do what a service does beside answering, for the time of a block; then close what was opened."""
-    from app.operations import checkpoints, deliveries, files, janitor
+    from app.operations import checkpoints, deliveries, erase, files, janitor
 
     try:
         janitor.sweep(desk, alone=desk.database.embedded)
         files.sweep(desk, alone=desk.database.embedded)
+        erase.sweep(desk, alone=desk.database.embedded)
         desk.parsers.start()
         swept = janitor.at_work(desk, also=lambda: _sweep(desk))
         with swept, deliveries.at_work(desk), checkpoints.at_work(desk):
@@ -202,7 +203,7 @@ def _sweep(desk: Desk) -> None:
 
     files.sweep(desk, alone=False)
     file_jobs.sweep(desk)
-    erase.sweep(desk)
+    erase.sweep(desk, alone=False)
     retention.sweep(desk)
 
 

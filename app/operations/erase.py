@@ -78,8 +78,14 @@ def erase_subject(
     return reply
 
 
-def sweep(desk: Desk) -> None:
-    """End what requests whose process died have begun: remove what they staged, or what they had destroyed the keys of."""
+def sweep(desk: Desk, *, alone: bool) -> None:
+    """End what requests whose process died have begun: remove what they staged, or what they had destroyed the keys of.
+
+    `alone`: no other process lives, so that whatever runs is of a dead one.
+    """
+    if alone:
+        with desk.database.write() as tx:
+            erasures.end_leases(tx)
     with desk.database.read() as tx:
         left = erasures.silent(tx, desk.clock.now())
     for population in {row.population_id for row in left if row.state != erasures.ERASED}:

@@ -4,7 +4,7 @@ A data key is destroyed by its wrapped form becoming empty: the row group it bel
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
@@ -44,6 +44,12 @@ def silent(tx: Transaction, now: datetime) -> Sequence[Erasure]:
     """Return the requests that somebody has to end: given up, or without a lease."""
     lapsed = Erasure.state.in_((RUNNING, ERASED)) & (Erasure.lease_until < now)
     return tx.scalars(sa.select(Erasure).where(lapsed | (Erasure.state == GIVEN_UP)).order_by(Erasure.id)).all()
+
+
+def end_leases(tx: Transaction) -> None:
+    """Let every request that runs be taken for dead."""
+    running = Erasure.state.in_((RUNNING, ERASED))
+    tx.execute(sa.update(Erasure).where(running).values(lease_until=datetime.fromtimestamp(0, UTC)))
 
 
 def forget_given_up(tx: Transaction, population_id: str) -> None:

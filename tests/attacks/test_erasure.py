@@ -292,7 +292,7 @@ def test_an_upload_that_comes_while_the_rows_are_looked_at_is_looked_at_too(smal
 
 @pytest.mark.attack("D21")
 def test_d21_a_question_under_way_goes_on_with_the_version_after_whether_anybody_was_found(world, monkeypatch):
-    population, dataset = world.filled()
+    population, dataset = world.filled(allowance="10")
     desk, real, calls = without_noise(world.desk), answer.aggregate, []
     for number, (person, left) in enumerate((("nobody", "200"), ("P-7", "199"), ("P-7", "199")), start=1):
 
@@ -304,14 +304,15 @@ def test_d21_a_question_under_way_goes_on_with_the_version_after_whether_anybody
             return exact
 
         calls.clear()
+        question = count_question(0, epsilon=str(number))  # at a higher ε, or it would be a repeat
         monkeypatch.setattr(answer, "aggregate", interrupted)
-        told = answer.ask(desk, world.caller("analyst"), dataset, count_question(0), claim=None)
+        told = answer.ask(desk, world.caller("analyst"), dataset, question, claim=None)
         assert len(calls) == 2, "it was computed anew, found or not"
         assert told["groups"][0]["values"][0]["value"] == left
         [version] = heads(world).values()
         assert told["version"] == told["certificate"]["version"] == version
-        assert world.analyst.budget(population)["spent"] == {"epsilon": str(number)}
-        again = answer.ask(desk, world.caller("analyst"), dataset, count_question(0), claim=None)
+        assert world.analyst.budget(population)["spent"] == {"epsilon": str(number * (number + 1) // 2)}
+        again = answer.ask(desk, world.caller("analyst"), dataset, question, claim=None)
         assert (again["id"], again["repeated"]) == (told["id"], True)
 
 

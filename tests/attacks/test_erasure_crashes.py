@@ -80,7 +80,7 @@ def _kill_and_come_back(world, points):
     fresh = dataclasses.replace(desk, clock=Ahead(once.LEASE.total_seconds() + 1))
     for index, (point, population) in enumerate(populations.items()):
         if index % 2:
-            erase.sweep(fresh)
+            erase.sweep(fresh, alone=False)
             assert _left(world, population) == [2 * UPLOADS, 0], point
         made = erase.erase_subject(fresh, caller, population, **named, claim=claim_of(point))
         assert made["rows"] == dict.fromkeys(made["receipt"]["searched"], 3), point
@@ -92,6 +92,17 @@ def _kill_and_come_back(world, points):
     noted = rows(world.desk, "SELECT count(*) FROM audit WHERE action = 'erase_subject'")
     assert noted == [(len(points),)]
     close_desk(desk)
+
+
+def test_i15_a_process_that_is_alone_ends_at_its_start_what_the_one_before_began(small_world):
+    world = small_world
+    populations = _kill_at(world, ("after-staging", "after-commit"))
+    erase.sweep(world.desk, alone=False)
+    before = [_left(world, population) for population in populations.values()]
+    assert before == [[2 * UPLOADS + 1, 0], [4 * UPLOADS, 2 * UPLOADS]], "their leases run"
+    erase.sweep(world.desk, alone=True)
+    assert [_left(world, population) for population in populations.values()] == [[2 * UPLOADS, 0]] * 2
+    assert rows(world.desk, "SELECT state FROM erasures") == [("done",)]
 
 
 def test_i15_row_groups_without_a_key_go_with_the_next_sweep_whoever_left_them(small_world):
