@@ -3,10 +3,12 @@
 Invariants
 - Times are microseconds since 1970 in UTC: SQLite keeps no zone, and both databases must order alike.
 - A row that gives rights or fixes a guarantee is `Authenticated`: it carries `version` and `mac` (soundness R25);
-  the columns named in `moving` are the only ones outside its MAC. Columns `added` by a later migration are under it where they
-  are not null, so that rows of before keep their MAC; to null one that was stamped breaks it.
+  the columns named in `moving` are the only ones outside its MAC.
+- A column that a later migration added is named in `later` with the value that it has in rows made before: such a value is left
+  out of the MAC, so those rows keep theirs, and any other is in it, so it can't be changed, nor back to what it was.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -60,7 +62,7 @@ class Authenticated:
     """A row whose fields carry a MAC; `operations/authority.py` stamps and checks it."""
 
     moving: ClassVar[frozenset[str]] = frozenset()
-    added: ClassVar[frozenset[str]] = frozenset()
+    later: ClassVar[Mapping[str, object]] = {}
     version: Mapped[int] = mapped_column(default=1, sort_order=98)
     mac: Mapped[bytes] = mapped_column(sort_order=99)
 
@@ -68,7 +70,7 @@ class Authenticated:
         """Return (column, value) for everything under the MAC, in the order of the table."""
         columns = sa.inspect(type(self)).columns.keys()
         fields = [(name, getattr(self, name)) for name in columns if name != "mac" and name not in self.moving]
-        return [(name, value) for name, value in fields if value is not None or name not in self.added]
+        return [(name, value) for name, value in fields if name not in self.later or value != self.later[name]]
 
 
 Id = sa.String(36)

@@ -132,7 +132,7 @@ class Dataset(Authenticated, Table):
 
     __tablename__ = "datasets"
     __table_args__ = (sa.UniqueConstraint("organisation_id", "name"), sa.CheckConstraint("max_rows > 0", name="max_rows"))
-    added = frozenset({"retention_days", "expires_at"})
+    later = {"retention_days": None, "expires_at": None}  # noqa: RUF012  as `moving`
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     organisation_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("organisations.id"))
     population_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("populations.id"), index=True)
