@@ -17,11 +17,11 @@ from app.clock import new_id
 from app.crypto import aead
 from app.dp.plan import Plan
 from app.errors import BudgetExhausted, Unavailable, VersionNotAnswerable
-from app.operations import access, audit, events, ledger, once, opened
+from app.operations import access, audit, events, ledger, manifest, once, opened
 from app.operations.authority import believe
 from app.operations.desk import OWNER, Caller, Desk
 from app.operations.once import Claim
-from app.store import populations, tables
+from app.store import datasets, populations, tables
 from app.store.engine import Transaction, insert_new
 
 
@@ -96,9 +96,11 @@ def follow(desk: Desk, tx: Transaction, paid: Paid, planned: Plan) -> Paid | Non
     None where they stand. An erasure ends the questions that are under way alike, whether it found anybody or not: each is
     computed anew on the version after it, and nothing of what was computed before is kept.
     """
-    version = opened.pin(desk, tx, paid.version.dataset)
-    if version.destroyed == paid.version.destroyed or paid.lease_id is None:
+    head, dataset = datasets.head(tx, paid.version.dataset.id), paid.version.dataset
+    destroyed = 0 if head is None else manifest.believed_head(desk, dataset, head).destroyed
+    if destroyed == paid.version.destroyed or paid.lease_id is None:
         return None
+    version = opened.pin(desk, tx, dataset)
     key = _question_key(version.dataset, version.id, planned)
     entry = populations.lead_on(tx, paid.entry.id, lease_id=paid.lease_id, question_key=key, data_version=version.id)
     if entry is None:
