@@ -13,10 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from app.__main__ import cli
-from app.crypto import aead
+from app.crypto import aead, prf
 from app.errors import Integrity
 from app.main import close_desk
-from app.operations import answer, erase, ingest, manifest, removal, replay, tombstones
+from app.operations import answer, erase, ingest, keychain, manifest, removal, replay, tombstones
 from app.operations.tombstones import Tombstone
 from app.table.arrow import pa
 from app.table.limits import Limits
@@ -442,3 +442,34 @@ def test_c14_the_commands_of_an_operator_keep_tombstones_and_replay_them(small_w
     (tmp_path / "stones.jsonl").write_text(f"{line}\n{line.replace(population, str(uuid.uuid4()))}\n")
     told = runner.invoke(cli, ["replay-tombstones", str(tmp_path / "stones.jsonl")])
     assert (told.exit_code, json.loads(told.stdout)["tombstones"], len(json.loads(told.stdout)["not_compared"])) == (1, 2, 1)
+
+
+@pytest.mark.slow
+def test_r33_nothing_of_a_thousand_people_is_left_in_the_files(world, small_groups):
+    """All in one look, as after a restore; many row groups, so that pages of the database are split and joined."""
+    population = world.population()
+    dataset = world.dataset(population)
+    body = HEAD + b"".join(f"C-{number},n,{number % 60},1.00,F\n".encode() for number in range(20_000))
+    world.partner.upload(dataset, body, media_type="text/csv")
+    key = keychain.purpose_key(world.desk, keychain.PSEUDONYMS, organisation=world.organisation, scope=population)
+    under = tombstones.digest_key(world.desk, world.organisation, population)
+    gone = {}
+    for number in range(0, 20_000, 20):
+        pseudonym = prf.pseudonym(key, population=population, kind="patient-id", value=f"C-{number}")
+        gone[pseudonym] = Tombstone(
+            f"t-{number}", world.organisation, population, "patient-id", 1, tombstones.digest(under, pseudonym)
+        )
+    wrapped = [bytes(one[0])[80:110] for one in rows(world.desk, "SELECT wrapped FROM row_groups")]
+    chunks = [bytes(one[0]) for one in rows(world.desk, "SELECT sealed FROM column_chunks")]
+    pieces = [chunk[place : place + 24] for chunk in chunks[::20] for place in (20, len(chunk) // 2, len(chunk) - 40)]
+    assert len(wrapped) == 400
+    before = _files(world)
+    assert sum(one in before for one in wrapped) == 400
+    assert replay.replay_tombstones(world.desk, gone.values()) == []
+    files = _files(world)
+    left = [one for one in [*wrapped, *(pieces if world.desk.database.embedded else ())] if one in files]
+    assert left == []
+    assert sum(one[2] for one in stored_groups(world)) == 19_000
+    exported = {one["patient_id"] for one in world.owner.iterate_rows(dataset, purpose="check")}
+    assert not {one.hex() for one in gone} & exported
+    assert len(exported) == 19_000
