@@ -137,8 +137,9 @@ def _same(digest: str, said: object) -> bool:
 def _note(found: Found, entry: Mapping[str, Any]) -> None:
     detail = entry.get("detail")
     if isinstance(detail, Mapping) and "ledger_digest" in detail:
-        named = Named(found.entries, str(detail["ledger_digest"]), str(detail.get("epsilon")))
-        found.ledger.setdefault(str(detail.get("population")), {})[str(detail.get("entry"))] = named
+        entries, one = found.ledger.setdefault(str(detail.get("population")), {}), str(detail.get("entry"))
+        first = entries[one].ordinal if one in entries else found.entries  # named again where its version changed: it counts once
+        entries[one] = Named(first, str(detail["ledger_digest"]), str(detail.get("epsilon")))
 
 
 def _digest_of(before: bytes, entry: Mapping[str, Any]) -> bytes | None:

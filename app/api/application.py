@@ -34,7 +34,22 @@ from app.operations.desk import Desk
 from app.operations.jobs import documents
 
 VERSION = "0.1.0"  # pyproject.toml says the same (tests/contracts)
-_NOUNS = (principals, populations, subjects, datasets, schemas, uploads, tus, jobs, queries, risk, tallies, keys, webhooks, system)
+_NOUNS = (
+    principals,
+    populations,
+    subjects,
+    datasets,
+    schemas,
+    uploads,
+    tus,
+    jobs,
+    queries,
+    risk,
+    tallies,
+    keys,
+    webhooks,
+    system,
+)
 
 
 def build(

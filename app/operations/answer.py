@@ -164,14 +164,14 @@ def _compute(desk: Desk, caller: Caller, planned: Plan, paid: Paid, population_i
         key = keychain.purpose_key(desk, keychain.BOUNDING, organisation=caller.organisation, scope=population_id)
         going: Paid | None = paid
         while going is not None:
-            going = _kept(desk, planned, going, key)
+            going = _kept(desk, caller, planned, going, key)
     except BaseException:
         with desk.database.write() as tx:
             populations.give_up(tx, paid.entry.id, lease_id=paid.lease_id, now=desk.clock.now())
         raise
 
 
-def _kept(desk: Desk, planned: Plan, paid: Paid, key: bytes) -> Paid | None:
+def _kept(desk: Desk, caller: Caller, planned: Plan, paid: Paid, key: bytes) -> Paid | None:
     """Compute an answer and keep it; or return the question led on, where the version it was computed on was ended meanwhile."""
     sealed, gone = b"", None
     try:
@@ -182,7 +182,7 @@ def _kept(desk: Desk, planned: Plan, paid: Paid, key: bytes) -> Paid | None:
     except Integrity as missing:
         gone = missing
     with desk.database.write() as tx:
-        led_on = follow(desk, tx, paid, planned)
+        led_on = follow(desk, tx, caller, paid, planned)
         if led_on is None and gone is not None:
             raise gone
         if led_on is None:

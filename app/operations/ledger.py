@@ -4,8 +4,9 @@ Promise: the audit entry of the transaction that wrote a ledger entry names it, 
 log and a checkpoint finds a ledger entry that was changed or is missing (`tacit.audit.settle`).
 
 Invariants
-- What is shown, but for the state, never changes: that is what the digest covers.
-- One transaction writes at most one ledger entry, and `audit.note` after it.
+- What is shown, but for the state, never changes: that is what the digest covers. A question under way that an erasure leads on
+  to the version after it is named once more, with its new digest (operations/payment.py).
+- `audit.note` follows each ledger entry, before the transaction writes another.
 """
 
 from typing import Any

@@ -90,7 +90,7 @@ def pay(
     return Paid(tables.LedgerEntry(**entry), version, lease_id, repeated=False)
 
 
-def follow(desk: Desk, tx: Transaction, paid: Paid, planned: Plan) -> Paid | None:
+def follow(desk: Desk, tx: Transaction, caller: Caller, paid: Paid, planned: Plan) -> Paid | None:
     """Lead a paid question on to the present version where rows of its own were destroyed meanwhile, or would have been (R19).
 
     None where they stand. An erasure ends the questions that are under way alike, whether it found anybody or not: each is
@@ -105,6 +105,8 @@ def follow(desk: Desk, tx: Transaction, paid: Paid, planned: Plan) -> Paid | Non
     entry = populations.lead_on(tx, paid.entry.id, lease_id=paid.lease_id, question_key=key, data_version=version.id)
     if entry is None:
         raise Unavailable("Somebody paid for the same on the version after; ask again.")
+    ledger.bind(tx, entry)  # the entry names another version from now on
+    audit.note(desk, tx, caller, "lead_on", dataset.id)
     return Paid(entry, version, paid.lease_id, paid.repeated)
 
 

@@ -2,7 +2,7 @@
 
 Invariants
 - A purpose is stated; for each dataset that is searched an entry `unprotected-release` is committed, found or not, before a row
-  is opened (soundness R6), and so is the audit entry. Neither says who was looked for.
+  is opened (soundness R6), and so is an audit entry that names it. Neither says who was looked for.
 - The reply has the same shape whether anybody was found: every dataset is in it, with its columns and a list of records.
 - Pseudonyms stay pseudonyms, encrypted and sealed cells stay closed; what a dataset's policy removed is not there.
 - The version of each dataset is pinned when the reading begins.
@@ -40,7 +40,9 @@ def get_subject(
         for version in versions:
             places: dict[str, str | None] = {"dataset_id": version.dataset.id, "data_version": version.id}
             record_unprotected(desk, tx, caller, population.id, purpose=purpose, places=places)
-        audit.note(desk, tx, caller, "get_subject", population.id, kind=person.kind, purpose=purpose)
+            audit.note(desk, tx, caller, "get_subject", version.dataset.id, kind=person.kind, purpose=purpose)
+        if not versions:
+            audit.note(desk, tx, caller, "get_subject", population.id, kind=person.kind, purpose=purpose)
     keychain.hold_kek_of(desk, population.organisation_id)
     found: list[dict[str, Any]] = []
     room = MOST_RECORDS

@@ -16,8 +16,9 @@ from app.__main__ import cli
 from app.crypto import aead, prf
 from app.errors import Integrity
 from app.main import close_desk
-from app.operations import answer, erase, ingest, keychain, manifest, removal, replay, tombstones
+from app.operations import answer, checking, checkpoints, erase, ingest, keychain, manifest, removal, replay, tombstones
 from app.operations.tombstones import Tombstone
+from app.store import audit as store_audit
 from app.table.arrow import pa
 from app.table.limits import Limits
 from tacit import Problem, verify
@@ -44,6 +45,13 @@ def there(world, population, person):
 
 def heads(world):
     return dict(rows(world.desk, "SELECT dataset_id, data_version FROM heads"))
+
+
+def verdict(world):
+    """What the check of the organisation's audit log and ledgers finds."""
+    with world.desk.database.read() as tx:
+        [home] = store_audit.organisations(tx)
+    return checking.verdict(world.desk, home, outside=[])["why"]
 
 
 def stored_groups(world):
@@ -300,6 +308,7 @@ def test_d21_a_question_under_way_goes_on_with_the_version_after_whether_anybody
             exact = real(groups, **more)
             calls.append(exact)
             if len(calls) == 1:
+                checkpoints.make(world.desk, at_once=True)
                 world.owner.erase_subject(population, person)
             return exact
 
@@ -311,6 +320,7 @@ def test_d21_a_question_under_way_goes_on_with_the_version_after_whether_anybody
         assert told["groups"][0]["values"][0]["value"] == left
         [version] = heads(world).values()
         assert told["version"] == told["certificate"]["version"] == version
+        assert verdict(world) is None, "the ledger is what the log names, the version that it was led on to included"
         assert world.analyst.budget(population)["spent"] == {"epsilon": str(number * (number + 1) // 2)}
         again = answer.ask(desk, world.caller("analyst"), dataset, question, claim=None)
         assert (again["id"], again["repeated"]) == (told["id"], True)
@@ -347,8 +357,9 @@ def test_r6_r28_records_of_one_person_are_a_release_and_no_right_to_name_everybo
     assert [(one["principal"], one["purpose"], one["dataset"]) for one in entries] == [
         (world.ids["service"], "asked", dataset)
     ] * 2
-    assert [one["detail"] for one in world.auditor.audit() if one["action"] == "get_subject"] == [
-        {"kind": "patient-id", "purpose": "asked"}
+    noted = [one for one in world.auditor.audit() if one["action"] == "get_subject"]
+    assert [(one["object"], one["detail"]["kind"], one["detail"]["purpose"]) for one in noted] == [
+        (dataset, "patient-id", "asked")
     ] * 2
     with pytest.raises(Problem) as refused:
         rows_of = world.client("service")
