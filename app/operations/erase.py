@@ -23,7 +23,7 @@ from typing import Any
 from app.clock import new_id, rfc3339
 from app.dp.deadline import size_class
 from app.errors import Unavailable
-from app.operations import access, audit, keychain, once, people, removal
+from app.operations import access, audit, identities, keychain, once, people, removal
 from app.operations.authority import believe, stamp
 from app.operations.desk import OWNER, SERVICE, Caller, Desk
 from app.operations.once import Claim
@@ -156,7 +156,7 @@ def _remove(turn: Turn, person: Person) -> None:
 
     def note(tx: Transaction, lost: dict[str, int]) -> None:
         rows = erasures.datasets_of(tx, population.id)
-        searched = [row.id for row in rows if people.kind_of(row) == person.kind]
+        searched = [row.id for row in rows if identities.kind_of(row) == person.kind]
         outcome = {
             "searched": searched,
             "not_searched": [row.id for row in rows if row.id not in searched],
@@ -168,7 +168,7 @@ def _remove(turn: Turn, person: Person) -> None:
             row.outcome = json.dumps(outcome)
         audit.note(desk, tx, turn.caller, "erase_subject", population.id, erasure=turn.erasure_id, tombstone=person.tombstone)
 
-    removal.remove(turn, person.sought(), [stone], note)
+    removal.remove(turn, person.sought(desk), [stone], note)
 
 
 def _end(turn: Turn, step: float) -> dict[str, Any]:

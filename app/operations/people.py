@@ -1,6 +1,6 @@
-"""One person in the datasets of a population: named as at ingest, found by pseudonym (soundness R3, R28).
+"""One person in the datasets of a population: named as at ingest, found by pseudonym or token (soundness R3, R28).
 
-No index of pseudonyms is stored, so the privacy column of every row group is opened: in parallel on the desk's workers, a few row
+No index of persons is stored, so the privacy column of every row group is opened: in parallel on the desk's workers, a few row
 groups ahead, whatever the size. Everything else is opened only where the person is.
 
 - An identifier is of a stated kind. Where the population's datasets name persons by one kind alone it need not be said; a kind
@@ -8,21 +8,19 @@ groups ahead, whatever the size. Everything else is opened only where the person
 - Datasets that name persons by another kind are not searched, and every reply and receipt lists them.
 """
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from app.crypto import prf
+from app.crypto import identifiers, prf
 from app.errors import Conflict, Fault, Invalid
-from app.operations import keychain, manifest, opened, tombstones
+from app.operations import identities, keychain, manifest, opened, tombstones
 from app.operations.authority import believe
-from app.operations.datasets import definition
 from app.operations.desk import Desk
 from app.store import tables
-from app.table.arrow import pa, pc
+from app.table.arrow import pc
 
 AHEAD = 4  # row groups looked at before their turn
 _IDLE = 1.0
@@ -31,10 +29,10 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """Whom to look for: those of a kind whose pseudonyms a function flags."""
+    """Whom to look for: those of a kind whose rows a function flags."""
 
     kind: str
-    flags: Callable[[Any], Any] = field(repr=False)  # a column of pseudonyms → booleans
+    flags: Callable[[tables.Dataset, Any], Any] = field(repr=False)  # a dataset and its privacy column → booleans
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +40,21 @@ class Person:
     """One person of a population."""
 
     kind: str
+    normal: str = field(repr=False)
     pseudonym: bytes = field(repr=False)
     tombstone: str
     key_version: int
 
-    def sought(self) -> Sought:
+    def sought(self, desk: Desk) -> Sought:
         """Return how the person is found in a column."""
-        wanted = pa.scalar(self.pseudonym, pa.binary(prf.PSEUDONYM_BYTES))
-        return Sought(self.kind, lambda pseudonyms: pc.equal(pseudonyms, wanted))
+        known: dict[str, Any] = {}  # by dataset: a token is made once
+
+        def flags(dataset: tables.Dataset, column: Any) -> Any:
+            if dataset.id not in known:
+                known[dataset.id] = identities.stored(desk, dataset, normal=self.normal, pseudonym=self.pseudonym)
+            return pc.equal(column, known[dataset.id])
+
+        return Sought(self.kind, flags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +71,6 @@ class Place:
         return self.upload.groups[self.ordinal]
 
 
-def kind_of(dataset: tables.Dataset) -> str:
-    """Return the kind of identifier that names the persons of a dataset."""
-    schema, _ = definition(dataset)
-    return schema.column(privacy_column(dataset)).identifier or ""
-
-
-def privacy_column(dataset: tables.Dataset) -> str:
-    """Return the name of the column that holds the persons' pseudonyms."""
-    return str(json.loads(dataset.privacy_unit)["column"])
-
-
 def name(
     desk: Desk,
     population: tables.Population,
@@ -89,16 +83,17 @@ def name(
     """Return the person whom an identifier names; every refusal is a function of the request and of public definitions."""
     if population.unit != "person":
         raise Conflict("This population does not speak of persons: no identifier names anybody in it.")
-    kind = _kind(kind, {kind_of(believe(desk, row)) for row in rows})
+    kind = _kind(kind, {identities.kind_of(believe(desk, row)) for row in rows})
     if kind == "phone" and country is None:
         raise Invalid("Phones need the country that local numbers belong to.", faults=[Fault("missing", pointer="/country")])
     key = keychain.purpose_key(desk, keychain.PSEUDONYMS, organisation=population.organisation_id, scope=population.id)
-    pseudonym = prf.pseudonym(key, population=population.id, kind=kind, value=identifier, country=country)
-    if pseudonym is None:
+    normal = identifiers.normalize(kind, identifier, country=country)
+    if normal is None:
         raise Invalid("This is no identifier of its kind.", faults=[Fault("no-normal-form", pointer="/identifier")])
+    pseudonym = prf.pseudonym_under(prf.pseudonym_key(key, population=population.id, kind=kind), normal)
     under = tombstones.digest_key(desk, population.organisation_id, population.id)
     version = tombstones.key_version(desk, population.organisation_id, population.id)
-    return Person(kind, pseudonym, tombstones.digest(under, pseudonym), version)
+    return Person(kind, normal, pseudonym, tombstones.digest(under, pseudonym), version)
 
 
 def places(dataset: tables.Dataset, manifests: Iterable[manifest.Manifest]) -> Iterator[Place]:
@@ -140,8 +135,8 @@ def _first(waiting: "deque[tuple[Place, Future[Found]]]", idle: Callable[[], Non
 
 def flagged(desk: Desk, place: Place, sought: Sought) -> Any:
     """Return which rows of a row group are the person's; None where none is."""
-    column = privacy_column(place.dataset)
-    found = sought.flags(open_columns(desk, place, [column])[column])
+    column = identities.privacy_column(place.dataset)
+    found = sought.flags(place.dataset, open_columns(desk, place, [column])[column])
     return found if pc.any(found).as_py() else None
 
 

@@ -135,7 +135,7 @@ def technique_keys(desk: Desk, dataset: tables.Dataset) -> TechniqueKeys:
         recipients={name: _recipient(desk, organisation, name) for name in set(policy.recipient_names().values())},
         population=population,
         person=(json.loads(dataset.privacy_unit) or {}).get("column", ""),
-        tokens={one: _token_key(desk, organisation, *one) for one in set(policy.token_keys().values())},
+        tokens={one: token_key(desk, organisation, *one) for one in set(policy.token_keys().values())},
         shifts=_shift_keys(desk, dataset, schema, policy),
         noise=desk.sampler,
     )
@@ -167,7 +167,8 @@ def _named(desk: Desk, organisation: str, name: str) -> tuple[bytes, int]:
     return key, desk.keyring.purpose_versions(keychain.NAMED, organisation=organisation, scope=row.id)[-1]
 
 
-def _token_key(desk: Desk, organisation: str, name: str, version: int) -> bytes:
+def token_key(desk: Desk, organisation: str, name: str, version: int) -> bytes:
+    """Return one version of a key for tokens."""
     row = _key_row(desk, organisation, name)
     return keychain.purpose_key(desk, keychain.NAMED, organisation=organisation, scope=row.id, version=version)
 

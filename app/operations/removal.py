@@ -20,7 +20,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.errors import Integrity, Unavailable
-from app.operations import keychain, manifest, once, people, protect, tombstones
+from app.operations import identities, keychain, manifest, once, people, protect, tombstones
 from app.operations.authority import believe, restamp
 from app.operations.desk import Caller, Desk
 from app.operations.manifest import Group, HeadUpload, Manifest
@@ -174,7 +174,7 @@ def _named(turn: Turn, sought: Sought, *, but: Container[HeadUpload]) -> dict[He
     with desk.database.read() as tx:
         for dataset in erasures.datasets_of(tx, turn.population.id):
             head = datasets.head(tx, dataset.id)
-            if head is None or people.kind_of(believe(desk, dataset)) != sought.kind:
+            if head is None or identities.kind_of(believe(desk, dataset)) != sought.kind:
                 continue
             for named in manifest.believed_head(desk, dataset, head).uploads:
                 if named not in but:
@@ -263,7 +263,7 @@ def _commit(
         heads = [(one, head) for one in held if (head := datasets.head(tx, one.id)) is not None]
         contents = [manifest.believed_head(desk, believe(desk, one), head) for one, head in heads]
         for (one, _), content in zip(heads, contents, strict=True):
-            if people.kind_of(one) == sought.kind and any(named not in seen for named in content.uploads):
+            if identities.kind_of(one) == sought.kind and any(named not in seen for named in content.uploads):
                 return False
         last, lost = _bury(turn, tx, row, buried), dict.fromkeys((one.id for one in held), 0)
         for (_, head), content in zip(heads, contents, strict=True):

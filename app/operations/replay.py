@@ -11,11 +11,10 @@ Promise: afterwards nobody whom a tombstone names is in the datasets, and the to
 """
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Any
 
 from app.errors import Unavailable
-from app.operations import audit, keychain, removal, tombstones
+from app.operations import audit, identities, keychain, removal, tombstones
 from app.operations.authority import believe, stamp
 from app.operations.desk import OPERATOR, Caller, Desk
 from app.operations.people import Sought
@@ -70,7 +69,10 @@ def _replay(desk: Desk, population: tables.Population, stones: Sequence[Tombston
     def note(tx: Transaction, _: dict[str, int]) -> None:
         audit.note(desk, tx, caller, "replay_tombstones", population.id, tombstones=len(stones))
 
-    removal.remove(turn, Sought(first.kind, partial(tombstones.flags, key, digests)), stones, note)
+    def flags(dataset: tables.Dataset, column: Any) -> Any:
+        return tombstones.flags(key, digests, identities.pseudonyms(desk, dataset)(column))
+
+    removal.remove(turn, Sought(first.kind, flags), stones, note)
     removal.clear(desk, population.id, _extends(desk, [one.id for one in stones]))
     with desk.database.write() as tx:
         for one in stones:

@@ -12,7 +12,7 @@ from typing import Any
 
 from app.deidentification.present import Presenter
 from app.errors import TooLarge
-from app.operations import access, audit, keychain, opened, people
+from app.operations import access, audit, identities, keychain, opened, people
 from app.operations.authority import believe
 from app.operations.datasets import definition
 from app.operations.desk import OWNER, SERVICE, Caller, Desk
@@ -33,7 +33,7 @@ def get_subject(
         population = access.population_with(desk, tx, caller, population_id, access.READ_SUBJECT)
         rows = [believe(desk, row) for row in erasures.datasets_of(tx, population.id)]
     person = people.name(desk, population, rows, identifier=identifier, kind=kind, country=country)
-    searched = [row for row in rows if people.kind_of(row) == person.kind]
+    searched = [row for row in rows if identities.kind_of(row) == person.kind]
     with desk.database.write() as tx:
         access.population_with(desk, tx, caller, population_id, access.READ_SUBJECT)
         versions = [opened.pin(desk, tx, row) for row in searched]
@@ -47,13 +47,13 @@ def get_subject(
     found: list[dict[str, Any]] = []
     room = MOST_RECORDS
     for version in versions:
-        found.append(_records(desk, version, person.sought(), room=room))
+        found.append(_records(desk, version, person.sought(desk), room=room))
         room -= len(found[-1]["records"])
     return {
         "population": population.id,
         "kind": person.kind,
         "datasets": found,
-        "not_searched": [row.id for row in rows if people.kind_of(row) != person.kind],
+        "not_searched": [row.id for row in rows if identities.kind_of(row) != person.kind],
     }
 
 

@@ -13,7 +13,7 @@ Invariants
 """
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -71,9 +71,9 @@ def key_version(desk: Desk, organisation: str, population: str) -> int:
     return desk.keyring.purpose_versions(keychain.PSEUDONYMS, organisation=organisation, scope=population)[-1]
 
 
-def flags(key: bytes, sought: frozenset[bytes], pseudonyms: Any) -> Any:
-    """Return which of a column's pseudonyms have one of the tombstones, which are given as bytes."""
-    return pa.array([hmac.digest(key, one, "sha256") in sought for one in pseudonyms.to_pylist()], pa.bool_())
+def flags(key: bytes, sought: frozenset[bytes], pseudonyms: Iterable[bytes]) -> Any:
+    """Return which of some pseudonyms have one of the tombstones, which are given as bytes."""
+    return pa.array([hmac.digest(key, one, "sha256") in sought for one in pseudonyms], pa.bool_())
 
 
 def append(desk: Desk, tx: Transaction, row: tables.Erasure, *, kind: str, version: int, tombstone: str) -> None:
