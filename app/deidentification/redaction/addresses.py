@@ -14,9 +14,9 @@ from app.deidentification.redaction.spans import Span
 
 URL_HINT, EMAIL_HINT = r"(?i)://|www\.", "@"
 IP_HINT = r"[0-9](?:\.[0-9]{1,3}){3}|:[0-9A-Fa-f]{0,4}:"
-_EMAIL = re.compile(
-    r"[\w.!#$%&'*+\-/=?^`{|}~]{1,64}@(?:[\w\-]{1,63}\.){1,8}(?:xn--[a-z0-9\-]{2,59}|[^\W\d_]{2,63})(?!\w)", re.IGNORECASE
-)
+_LOCAL = re.compile(r"[\w.!#$%&'*+\-/=?^`{|}~]{1,64}")  # matched backwards, from the @ on
+_DOMAIN = re.compile(r"(?:[\w\-]{1,63}\.){1,8}(?:xn--[a-z0-9\-]{2,59}|[^\W\d_]{2,63})(?!\w)", re.IGNORECASE)
+_LOCAL_AT_MOST = 64
 _BEFORE_LOCAL = re.compile(r"^.*[=?/|&`*{}~](?=[\w.+%\-'])|^['.\-]+", re.DOTALL)
 _URL = re.compile(r"(?<!\w)(?:(?:https?|ftps?|sftp|wss?|file|ldaps?)://[^\s<>\"\0]{1,}|www\.[^\s<>\"\0]{2,})", re.IGNORECASE)
 _ENDS_A_SENTENCE = ".,;:!?'\u2019\u201d\u00bb*_"
@@ -29,12 +29,17 @@ _IPV6 = re.compile(
 
 def emails(text: str, _country: str | None) -> list[Span]:
     """Return the spans of e-mail addresses."""
-    if "@" not in text:
-        return []
-    spans = []
-    for match in _EMAIL.finditer(text):
-        before = _BEFORE_LOCAL.match(match[0][: match[0].index("@")])
-        spans.append((match.start() + (len(before[0]) if before else 0), match.end()))
+    spans: list[Span] = []
+    free, at = 0, text.find("@")
+    while at >= 0:
+        domain = _DOMAIN.match(text, at + 1)
+        local = domain and _LOCAL.match(text[max(free, at - _LOCAL_AT_MOST) : at][::-1])
+        if domain and local:
+            start = at - local.end()
+            before = _BEFORE_LOCAL.match(text[start:at])
+            free = domain.end()
+            spans.append((start + (before.end() if before else 0), free))
+        at = text.find("@", max(at + 1, free))
     return spans
 
 
