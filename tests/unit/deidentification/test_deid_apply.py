@@ -61,7 +61,7 @@ KEYS = TechniqueKeys(
 
 def batch(**changes: list[object]) -> pa.RecordBatch:
     columns = {
-        "id": ["p1", " p2 "],
+        "id": ["person-1", " person-2 "],
         "name": ["Ann", "Bob"],
         "phone": ["+12015550123", None],
         "zip": ["94110", "1"],
@@ -103,7 +103,7 @@ def test_the_stored_columns_come_in_order_with_their_types_and_nulls():
     stored = POLICY.stored(SCHEMA)
     assert [(field.name, str(field.type)) for field in kept.schema] == [(column.name, column.arrow_type) for column in stored]
     assert nulls == {"id": 0, "phone": 1, "zip": 0, "born": 1, "notes": 1, "scan": 1, "ssn": 1, "income": 1, "sex": 0}
-    assert kept.column("id").to_pylist()[1] == prf.pseudonym(KEY, population="p", kind="patient-id", value="p2")
+    assert kept.column("id").to_pylist()[1] == prf.pseudonym(KEY, population="p", kind="patient-id", value="person-2")
 
 
 def test_no_suppressed_or_hidden_value_is_in_the_stored_bytes():
@@ -112,7 +112,7 @@ def test_no_suppressed_or_hidden_value_is_in_the_stored_bytes():
     with pa.ipc.new_stream(sink, kept.schema) as writer:
         writer.write_batch(kept)
     raw = sink.getvalue().to_pybytes()
-    for canary in (b"Ann", b"Bob", b"p1", b"p2", b"2015550123", b"4110", b"cough", b"6789"):
+    for canary in (b"Ann", b"Bob", b"person-1", b"person-2", b"2015550123", b"4110", b"cough", b"6789"):
         assert canary not in raw
 
 
@@ -169,7 +169,7 @@ def test_stored_columns_survive_their_chunks_and_are_presented():
         opened[column.name] = open_column(key, seal_column(key, kept.column(place), where), where)
     shown = presenter(notes="notes", scan="notes").present(opened, rows=2)
     first, second = shown.to_pylist()
-    assert first["id"] == prf.pseudonym(KEY, population="p", kind="patient-id", value="p1").hex()
+    assert first["id"] == prf.pseudonym(KEY, population="p", kind="patient-id", value="person-1").hex()
     assert (first["phone"] is None, second["phone"]) == (False, None)
     assert (first["zip"], second["zip"]) == ("94****", "****")
     assert (first["notes"], second["notes"], first["scan"]) == ("coughs", None, b"\0\1")
