@@ -10,6 +10,7 @@
     │   │   ├── NameTaken  SchemaFrozen  VersionNotAnswerable  BudgetExhausted
     │   │   ├── IdempotencyConflict  IdempotencyInProgress  SecretAlreadyShown
     │   │   ├── WrongOffset  Cancelled
+    │   │   ├── KeyDeleted  KeyVersionTooOld
     │   │   └── AlreadyContributed  DuplicateCiphertext  TallyClosed  TallyNotReady
     │   ├── FileBusy                  another request is sending to the file
     │   ├── ChecksumMismatch          a piece of a file arrived changed
@@ -154,6 +155,18 @@ class Cancelled(Conflict):
     """Whoever asked for it took it back."""
 
     code = "cancelled"
+
+
+class KeyDeleted(Conflict):
+    """The named key was deleted and may still be recovered; until then it does nothing."""
+
+    code = "key-deleted"
+
+
+class KeyVersionTooOld(Conflict):
+    """Made under a version of the named key that its owner has retired."""
+
+    code = "key-version-too-old"
 
 
 class AlreadyContributed(Conflict):

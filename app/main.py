@@ -199,12 +199,13 @@ def work(settings: Settings, stop: threading.Event, *, kinds: Mapping[str, Kind]
 
 
 def _sweep(desk: Desk) -> None:
-    from app.operations import erase, file_jobs, files, retention
+    from app.operations import erase, file_jobs, files, named_keys, retention
 
     files.sweep(desk, alone=False)
     file_jobs.sweep(desk)
     erase.sweep(desk, alone=False)
     retention.sweep(desk)
+    named_keys.destroy_deleted(desk)
 
 
 def open_desk(settings: Settings, *, clock: Clock, parsers: Parsers | None = None) -> Desk:
@@ -247,6 +248,7 @@ def desk_over(settings: Settings, database: Database, keyring: Keyring, clock: C
             checkpoint_entries=settings.checkpoint_entries,
             checkpoint_every=timedelta(minutes=settings.checkpoint_minutes),
             backups_kept=timedelta(days=settings.backup_days) if settings.backup_days else None,
+            key_recovery=timedelta(days=settings.key_recovery_days),
         ),
         spool_folder=spool,
         sender=Sender(reach=Reach(settings.webhooks)),

@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     checkpoints: Path | None = None  # file that checkpoints of the audit log are appended to; default: `folder`/checkpoints.jsonl
     checkpoint_entries: int = Field(default=1000, ge=1)  # one is due after so many entries, or
     checkpoint_minutes: float = Field(default=10.0, gt=0)  # after so long, if there are any
+    key_recovery_days: float = Field(default=30.0, gt=0)  # a deleted key can be recovered for so long, then it is destroyed
 
     webhooks: Literal["public", "loopback"] = "public"  # loopback: for development, also to this machine, by http too
 

@@ -196,27 +196,64 @@ class Client(Rows, Disclosure, Jobs, Webhooks, Subjects):
     # Keys for microservices and recipients
 
     def create_key(self, name: str, *, idempotency_key: str | None = None, **more: Any) -> Document:
-        """Make a named key, or register a recipient's public key (`kind`, `public_key`)."""
+        """Make a named key (`kind`: encryption, tokenization), or register a recipient's (`kind`, `public_key`)."""
         return self._post("/v1/keys", {"name": name, **more}, idempotency_key)
 
     def list_keys(self) -> Iterator[Document]:
         """Yield the named keys; never their material."""
         return self._pages("/v1/keys")
 
+    def get_key(self, name: str) -> Document:
+        """Return a key: state, versions, ages."""
+        return self._get(path("/v1/keys", name))
+
+    def update_key(self, name: str, *, min_version: int, if_match: str) -> Document:
+        """Say which versions may still be opened; `if_match` is the `etag` of the document that was read."""
+        return self._patch(path("/v1/keys", name), {"min_version": min_version}, if_match)
+
+    def rotate_key(self, name: str, *, idempotency_key: str | None = None) -> Document:
+        """Make a new version; what earlier ones made still opens."""
+        return self._post(path("/v1/keys", name) + ":rotate", {}, idempotency_key)
+
     def delete_key(self, name: str) -> None:
-        """Delete a named key: what it encrypted can't be read any more."""
+        """Delete a named key: it can be recovered for a while, then what it encrypted is lost."""
         self._delete(path("/v1/keys", name))
 
+    def recover_key(self, name: str) -> Document:
+        """Bring a deleted key back, while there is time."""
+        return self._verb(path("/v1/keys", name) + ":recover", {})
+
     def encrypt(self, key: str, items: Iterable[Body]) -> Document:
-        """Encrypt up to 10,000 `{"reference", "text" or "bytes", "associated_data"}`; order kept, errors per item."""
+        """Encrypt a batch under a key: items of `text` or `bytes`, with `associated_data`, `context`, `reference` as wanted."""
         return self._verb(path("/v1/keys", key) + ":encrypt", {"items": [dict(item) for item in items]})
 
     def decrypt(self, key: str, items: Iterable[Body]) -> Document:
-        """Decrypt up to 10,000 `{"reference", "ciphertext", "associated_data"}`."""
+        """Open a batch of ciphertexts."""
         return self._verb(path("/v1/keys", key) + ":decrypt", {"items": [dict(item) for item in items]})
 
+    def rewrap(self, key: str, items: Iterable[Body]) -> Document:
+        """Bring a batch of ciphertexts or tokens to the newest version, unseen."""
+        return self._verb(path("/v1/keys", key) + ":rewrap", {"items": [dict(item) for item in items]})
+
+    def tokenize(self, key: str, items: Iterable[Body]) -> Document:
+        """Turn a batch of texts into tokens, equal ones into equal ones."""
+        return self._verb(path("/v1/keys", key) + ":tokenize", {"items": [dict(item) for item in items]})
+
+    def detokenize(self, key: str, items: Iterable[Body]) -> Document:
+        """Return the texts inside a batch of tokens."""
+        return self._verb(path("/v1/keys", key) + ":detokenize", {"items": [dict(item) for item in items]})
+
+    def seal(self, recipient: str, items: Iterable[Body]) -> Document:
+        """Seal a batch to a recipient; `tacit.opening.open_value` opens it with the private key."""
+        return self._verb(path("/v1/keys", recipient) + ":seal", {"items": [dict(item) for item in items]})
+
+    def new_data_key(self, key: str, items: Iterable[Body] = ({},), *, plaintext: bool = True) -> Document:
+        """Make 32-byte keys: wrapped, which `decrypt` opens, and, unless `plaintext` is off, in the clear."""
+        body = {"items": [dict(item) for item in items], "plaintext": plaintext}
+        return self._verb(path("/v1/keys", key) + ":new_data_key", body)
+
     def put_key_grant(self, key: str, principal: str, rights: Sequence[str]) -> Document | None:
-        """Let a service `encrypt` or `decrypt` under a key."""
+        """Let a service use a key: each verb is a right."""
         return self._put(path("/v1/keys", key, "grants", principal), {"rights": list(rights)})
 
     def delete_key_grant(self, key: str, principal: str) -> None:

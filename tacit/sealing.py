@@ -46,6 +46,7 @@ __all__ = [
     "open_cell",
     "place_of",
     "to_text",
+    "value_place",
 ]
 
 PREFIX: Final = "tacit:sealed:1:"
@@ -74,6 +75,11 @@ class Place:
         """Refuse what the envelope can't hold."""
         if any(len(one.encode()) > _TEXT_AT_MOST for one in (self.organisation, self.dataset, self.column)):
             raise ValueError("organisation, dataset and column have at most 65,535 bytes each")
+
+
+def value_place(organisation: str, recipient: str, associated_data: str) -> Place:
+    """Return the place of a value that the service sealed by itself, out of no dataset, to a recipient that it knows by name."""
+    return Place(organisation, f"recipient:{recipient}", associated_data)
 
 
 class ColumnSealer:

@@ -4,7 +4,6 @@ No CORS, no redirects, no telemetry of the framework (it would record exception 
 """
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 from starlette.types import Lifespan
 
@@ -14,7 +13,7 @@ from app.api.context import RequestContext
 from app.api.docs import pages
 from app.api.limits import Patience
 from app.api.openapi import build
-from app.api.routes import Admission, EdgeRoute
+from app.api.routes import Admission, EdgeRoute, operation_id
 from app.api.sealed import Door, SealedDoor
 
 _NO_TELEMETRY: TelemetryConfig = {
@@ -50,7 +49,7 @@ def new_app(
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        generate_unique_id_function=_operation_id,
+        generate_unique_id_function=operation_id,
         telemetry=_NO_TELEMETRY,
     )
     app.router.route_class = EdgeRoute
@@ -60,7 +59,3 @@ def new_app(
     handlers.install(app)
     app.include_router(pages(lambda: build(app)))
     return app
-
-
-def _operation_id(route: APIRoute) -> str:
-    return route.name

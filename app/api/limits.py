@@ -29,15 +29,23 @@ class Terms:
     public: bool = False  # no token is asked for
     body_limit: int = MIB
     raises: tuple[type[TacitError], ...] = ()  # problems besides those that follow from the route's shape
+    waits: bool = False  # of a verb: it writes, so it is done in a thread however small it is
+    identifies: bool = False  # of a verb: its items count as identifiers that are looked up (app/api/rates.py)
 
 
 def terms(
-    *, public: bool = False, body_limit: int = MIB, raises: tuple[type[TacitError], ...] = ()
+    *,
+    public: bool = False,
+    body_limit: int = MIB,
+    raises: tuple[type[TacitError], ...] = (),
+    waits: bool = False,
+    identifies: bool = False,
 ) -> Callable[[_Endpoint], _Endpoint]:
     """Declare the terms of an operation; stands below the router's decorator."""
 
     def declare(endpoint: _Endpoint) -> _Endpoint:
-        setattr(endpoint, _TERMS, Terms(public=public, body_limit=body_limit, raises=raises))
+        declared = Terms(public=public, body_limit=body_limit, raises=raises, waits=waits, identifies=identifies)
+        setattr(endpoint, _TERMS, declared)
         return endpoint
 
     return declare

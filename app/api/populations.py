@@ -6,12 +6,13 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ConfigDict, Field
 
 from app.api.dependencies import NAME, CallerHere, ClaimHere, Cursor, DeskHere, ExpectedVersion, Limit, RatesHere
-from app.api.keys import Item
+from app.api.key_verbs import Sealable
 from app.api.limits import MIB, terms
 from app.api.routes import EdgeRoute
 from app.api.strict_json import Body, Listed
 from app.errors import Conflict, NameTaken
 from app.operations import datasets, named_keys, populations
+from app.operations.batch import Item
 
 router = APIRouter(route_class=EdgeRoute, prefix="/v1/populations", tags=["populations"])
 Amount = Annotated[str, Field(max_length=40)]
@@ -65,7 +66,7 @@ class Identifiers(Body):
     )
     kind: str = Field(pattern=NAME, description="The identifier kind that datasets declare.")
     country: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
-    items: Listed[Item] = Field(min_length=1, max_length=10_000)
+    items: Listed[Sealable] = Field(min_length=1, max_length=10_000)
 
 
 @router.post("", status_code=201)
@@ -140,5 +141,5 @@ def pseudonymize(
 ) -> dict[str, Any]:
     """Return exactly the pseudonyms that the population's datasets hold; audited, and counted in identifiers."""
     rates.take_identifiers(request, caller.id, len(body.items))
-    items = [item.plain() for item in body.items]
+    items = [Item(one.reference, text=one.text) for one in body.items]
     return named_keys.pseudonymize(desk, caller, population, kind=body.kind, country=body.country, items=items)

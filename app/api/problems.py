@@ -98,6 +98,12 @@ TABLE: Mapping[type[e.TacitError], Row] = {
     e.SecretAlreadyShown: Row(409, "The secret was shown once", "It is not kept. Revoke it and make another."),
     e.WrongOffset: Row(409, "Not where the file ends", "Ask for the offset with HEAD and go on from there."),
     e.Cancelled: Row(409, "It was cancelled", "Nothing of it was kept. Begin anew if it was not meant."),
+    e.KeyDeleted: Row(409, "The key was deleted", "Ask its owner to recover it while there is time, or use another key."),
+    e.KeyVersionTooOld: Row(
+        409,
+        "The key's version is retired",
+        "Ask the key's owner to lower `min_version` for as long as the value takes to be rewrapped.",
+    ),
     e.AlreadyContributed: Row(
         409, "Already contributed", "Name the receipt of your earlier contribution in `replaces` to replace it."
     ),

@@ -12,7 +12,9 @@ and it finds bytes and value ready on the request. Checked against FastAPI 0.165
 """
 
 import re
+import time
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi.dependencies.utils import get_flat_params
@@ -31,6 +33,7 @@ Admission = Callable[[Request], Awaitable[None]]
 _LABEL = re.compile(r"[A-Za-z0-9_.~:-]{1,128}")
 _JSON = re.compile(r"application/json\s*(;\s*charset=\"?utf-8\"?\s*)?", re.IGNORECASE)
 _ON_THE_LOOP = MIB // 16  # larger bodies are parsed in a thread
+_NOTHING = 0.05  # seconds in which a body counts as having come with its head
 
 
 class _Ready(Request):
@@ -45,6 +48,11 @@ class _Ready(Request):
 
     async def json(self) -> Any:
         return self._json
+
+
+def operation_id(route: APIRoute) -> str:
+    """Return what an operation is called: the name of its function."""
+    return route.name
 
 
 class EdgeRoute(APIRoute):
@@ -68,10 +76,11 @@ class EdgeRoute(APIRoute):
         async def checked(request: Request) -> Response:
             if not declared.public:
                 await _admit(request)
-            _check_labels(request)
-            _check_parameters(request, known=known.keys(), lists=lists)
+            check_labels(request)
+            check_parameters(request, known=known.keys(), lists=lists)
             if self.body_field is not None:
-                request = await _read(request, limit=declared.body_limit)
+                found = await read(request, limit=declared.body_limit)
+                request = _Ready(request, found.raw, found.value)
             return await handle(request)
 
         return checked
@@ -82,12 +91,14 @@ async def _admit(request: Request) -> None:
     await admission(request)
 
 
-def _check_labels(request: Request) -> None:
+def check_labels(request: Request) -> None:
+    """Refuse a path parameter that no id and no name could be."""
     if not all(_LABEL.fullmatch(str(label)) for label in request.path_params.values()):
         raise NotFound("Nothing is here; check the path and the id.")
 
 
-def _check_parameters(request: Request, *, known: Any, lists: set[str]) -> None:
+def check_parameters(request: Request, *, known: Any, lists: set[str]) -> None:
+    """Refuse unknown and doubled query parameters."""
     faults, seen = [], set()
     for name, value in request.query_params.multi_items():
         if name not in known:
@@ -101,14 +112,26 @@ def _check_parameters(request: Request, *, known: Any, lists: set[str]) -> None:
         raise RequestValidationError(faults)
 
 
-async def _read(request: Request, *, limit: int) -> _Ready:
-    """Return the request with its JSON; an empty body is left for FastAPI to find missing, or optional."""
+@dataclass(frozen=True, slots=True)
+class ReadBody:
+    """A body as it came: its bytes, and what they say."""
+
+    raw: bytes
+    value: Any  # None where there was no body
+    waited: bool  # it was not there with the head of the request
+
+
+async def read(request: Request, *, limit: int) -> ReadBody:
+    """Return the request's JSON; an empty body is left for the model to find missing, or optional."""
     encoding = request.headers.get("content-encoding", "identity")
     is_json = _JSON.fullmatch(request.headers.get("content-type", "")) and encoding == "identity"
     if announces_body(request) and not is_json:
         raise UnsupportedType("Send the body as application/json in UTF-8, without a content encoding.")
     patience: Patience = request.app.state.patience
+    began = time.monotonic()
     raw = b"".join([piece async for piece in chunks(request, limit=limit, patience=patience)])
+    waited = time.monotonic() - began > _NOTHING
     if not raw:
-        return _Ready(request, b"", None)
-    return _Ready(request, raw, loads(raw) if len(raw) <= _ON_THE_LOOP else await run_in_threadpool(loads, raw))
+        return ReadBody(b"", None, waited)
+    value = loads(raw) if len(raw) <= _ON_THE_LOOP else await run_in_threadpool(loads, raw)
+    return ReadBody(raw, value, waited)

@@ -41,7 +41,7 @@ def loads(body: bytes) -> Any:
     except UnicodeDecodeError:
         raise _broken("invalid-utf-8") from None
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_constant)
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise Malformed(f"The body is not JSON; parsing stopped at character {error.pos}.") from None
     except RecursionError:
@@ -72,6 +72,9 @@ def _number(digits: str) -> float:
 
 def _constant(_name: str) -> float:
     raise _broken("not-finite")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_constant)
 
 
 def _walk(value: Any) -> None:

@@ -9,9 +9,13 @@ Layout
     commitment = HKDF(key, salt, context("tacit/named/commit/1", organisation, name, version))
     cell's associated data = context("tacit/named/1", organisation, name, version, the caller's associated data)
 
+    derived key = HKDF(key, info = context("tacit/named/derived/1", organisation, name, version, derivation)): in place of `key`
+
 Invariants
 - Each batch has a subkey of its own: nonces are random under a key that seals one batch, never under the named key.
 - The commitment fixes key, version and salt, and is compared in constant time before anything is opened.
+- A derived key is one for each derivation, a subject's say, out of one named key: the commitment tells them apart, so a value
+  opens only with the derivation that it was made with, and nothing has to be kept for any of them.
 - A value opens only under the same organisation, name, version and associated data. Every failure to open, and every text that
   is none, is one `BadCiphertext` with one vague sentence.
 """
@@ -108,6 +112,12 @@ class Opener:
 
     def __repr__(self) -> str:
         return "Opener()"
+
+
+def derived_key(key: bytes, *, organisation: str, name: str, version: int, derivation: bytes) -> bytes:
+    """Return the 32 bytes of the key that a named key's version has for one derivation."""
+    whose = context("tacit/named/derived/1", organisation, name, version, derivation)
+    return hkdf(key, salt=b"", info=whose, length=KEY_BYTES)
 
 
 def open_text(key_of: Callable[[int], bytes | None], text: str, associated_data: bytes, *, organisation: str, name: str) -> bytes:

@@ -56,6 +56,11 @@ class Token:
             _refuse()
         return cls(public_id, number.to_bytes(KEY_BYTES, "big"))
 
+    @staticmethod
+    def public_part(text: str) -> str:
+        """Return the public id of a text that parsed before."""
+        return text.split("_", 2)[1]
+
     def reveal(self) -> str:
         """Return the text to show, once."""
         body = f"tacit_{self.public_id}_{_base62(int.from_bytes(self.secret, 'big'), _SECRET_LETTERS)}"

@@ -16,6 +16,7 @@ from app.crypto.keyring import Keyring
 from app.crypto.signing import Signer
 from app.noise.sampler import Sampler
 from app.operations.receiving import Receiving
+from app.operations.remembered import Remembered
 from app.outside.addresses import Reach
 from app.outside.checkpoint_file import CheckpointFile
 from app.outside.webhooks import Sender
@@ -39,6 +40,7 @@ class Rules:
     daily_upload_bytes: int = 0  # quotas of one principal; 0: none (operations/quotas.py)
     uploads_per_principal: int = 0
     files_per_principal: int = 0
+    key_recovery: timedelta = timedelta(days=30)  # in which a deleted key can be recovered
     file_kept: timedelta = timedelta(hours=24)  # after the last byte of a file that is sent piece by piece
     checkpoint_entries: int = (
         1000  # of an organisation's audit log: so many new ones, or so much time (operations/checkpoints.py)
@@ -64,6 +66,7 @@ class Desk:
     sender: Sender = field(default_factory=lambda: Sender(reach=Reach.PUBLIC))
     checkpoints: CheckpointFile | None = None  # where checkpoints of the audit log go outside the database
     large: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(1))  # whoever counts a whole table: one at a time
+    remembered: Remembered = field(default_factory=Remembered)  # who asks (operations/standing.py)
     outbox: Event = field(default_factory=Event)  # set when an event was committed here: whoever delivers looks at once
 
 

@@ -51,13 +51,13 @@ def export_rows(desk: Desk, caller: Caller, dataset_id: str, *, purpose: str, fo
             desk, tx, caller, row.population_id, purpose=purpose, places={"dataset_id": row.id, "data_version": version.id}
         )
         audit.note(desk, tx, caller, "export_rows", row.id, purpose=purpose, opened=",".join(sorted(open_columns)))
-        ids = {name: _key_id(tx_row) for name, tx_row in ((n, keys.named(tx, caller.organisation, n)) for n in names.values())}
+        rows = {name: _key_row(keys.named(tx, caller.organisation, name)) for name in names.values()}
 
     def key_of(name: str, version_of_key: int) -> bytes | None:
-        scope = ids[name]
-        if version_of_key not in _versions(desk, caller, scope):
+        if not 1 <= version_of_key <= rows[name].newest_version:
             return None
-        return keychain.purpose_key(desk, keychain.NAMED, organisation=caller.organisation, scope=scope, version=version_of_key)
+        place = {"organisation": caller.organisation, "scope": rows[name].id}
+        return keychain.purpose_key(desk, keychain.NAMED, **place, version=version_of_key)
 
     presenter = Presenter(stored, dataset=row.id, organisation=row.organisation_id, opened=names, key_of=key_of)
     columns = [column.name for column in stored]
@@ -83,12 +83,7 @@ def _keys_to_open(
     return wanted
 
 
-def _key_id(row: tables.NamedKey | None) -> str:
+def _key_row(row: tables.NamedKey | None) -> tables.NamedKey:
     if row is None:
         raise Invalid("A column's key is gone.")
-    return row.id
-
-
-def _versions(desk: Desk, caller: Caller, scope: str) -> tuple[int, ...]:
-    keychain.purpose_key(desk, keychain.NAMED, organisation=caller.organisation, scope=scope)
-    return desk.keyring.purpose_versions(keychain.NAMED, organisation=caller.organisation, scope=scope)
+    return row

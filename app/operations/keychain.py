@@ -150,6 +150,12 @@ def purpose_key(desk: Desk, purpose: str, *, organisation: str, scope: str, vers
     return desk.keyring.purpose_key(purpose, organisation=organisation, scope=scope, version=version)
 
 
+def forget(desk: Desk, purpose: str, *, organisation: str, scope: str) -> None:
+    """Drop every version of a purpose key that was destroyed; other processes hold it until they end, and use it for nothing."""
+    for version in desk.keyring.purpose_versions(purpose, organisation=organisation, scope=scope):
+        desk.keyring.forget_purpose_key(purpose, organisation=organisation, scope=scope, version=version)
+
+
 def newest_kek(desk: Desk, tx: Transaction, organisation: str) -> str:
     """Return the id of the KEK that new data keys are wrapped under, held open."""
     return _newest_kek(tx, desk.keyring, organisation)

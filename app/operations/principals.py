@@ -12,12 +12,12 @@ from typing import Any
 
 from app.clock import new_id, rfc3339
 from app.crypto.tokens import Token
-from app.errors import Forbidden, Invalid, NameTaken, NotFound, Unauthenticated
-from app.operations import audit
+from app.errors import Forbidden, Invalid, NameTaken, NotFound
+from app.operations import audit, standing
 from app.operations.access import require_role
 from app.operations.authority import believe, restamp, stamp
 from app.operations.desk import ANALYST, OPERATOR, OWNER, PARTNER, SERVICE, Caller, Desk
-from app.operations.keychain import every_system_key, new_kek, system_key
+from app.operations.keychain import new_kek, system_key
 from app.operations.once import Claim, once
 from app.store import grants, tables
 from app.store.engine import Transaction
@@ -27,40 +27,7 @@ _INVITED = {OWNER: {PARTNER, ANALYST, SERVICE}}
 
 def authenticate(desk: Desk, bearer: str) -> Caller:
     """Return who the token belongs to; `Unauthenticated` in one voice for every reason."""
-    token = Token.parse(bearer)
-    with desk.database.read() as tx:
-        row = grants.token(tx, token.public_id)
-        principal = None if row is None else grants.principal(tx, row.principal_id)
-    if row is None or principal is None:
-        raise Unauthenticated("Send a valid token: Authorization: Bearer tacit_…")
-    believe(desk, principal)
-    scopes = _scopes(row.scopes)
-    holder = {"principal": principal.id, "organisation": principal.organisation_id, "role": row.role}
-    fits = scopes is not None and any(
-        token.fits(row.verifier, pepper, **holder, scopes=scopes, expiry=_text(row.expires_at))
-        for pepper in every_system_key(desk, "pepper")
-    )
-    late = row.expires_at is not None and row.expires_at <= desk.clock.now()
-    if scopes is None or not fits or late or principal.disabled or row.role != principal.role:
-        raise Unauthenticated("Send a valid token: Authorization: Bearer tacit_…")
-    return Caller(
-        id=principal.id,
-        organisation=principal.organisation_id,
-        name=principal.name,
-        role=principal.role,
-        scopes=frozenset(scopes),
-        may_create_populations=principal.may_create_populations,
-        expires_at=row.expires_at,
-    )
-
-
-def _scopes(text: str) -> list[str] | None:
-    """Read what the verifier is about to be held against; None where somebody wrote what no token was made with."""
-    try:
-        scopes = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return scopes if isinstance(scopes, list) and all(isinstance(one, str) for one in scopes) else None
+    return standing.read(desk, bearer).caller
 
 
 def acting(desk: Desk, principal_id: str) -> Caller:

@@ -163,8 +163,8 @@ def stored_context(dataset: tables.Dataset, one: Manifest, ordinal: int, group: 
 
 def _named(desk: Desk, organisation: str, name: str) -> tuple[bytes, int]:
     row = _key_row(desk, organisation, name)
-    key = keychain.purpose_key(desk, keychain.NAMED, organisation=organisation, scope=row.id)
-    return key, desk.keyring.purpose_versions(keychain.NAMED, organisation=organisation, scope=row.id)[-1]
+    version = row.newest_version  # of the row, not of what this process happens to hold: another one may have rotated
+    return keychain.purpose_key(desk, keychain.NAMED, organisation=organisation, scope=row.id, version=version), version
 
 
 def token_key(desk: Desk, organisation: str, name: str, version: int) -> bytes:

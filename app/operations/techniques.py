@@ -63,8 +63,8 @@ def _check_keys(tx: Transaction, caller: Caller, policy: Policy) -> None:
                 member, kind, what = "recipient", "recipient", "a recipient"
             case _:
                 continue
-        key = keys.named(tx, caller.organisation, name)
-        if key is None or key.kind != kind:
+        key = keys.named(tx, caller.organisation, name, hold=True)  # nobody deletes it meanwhile
+        if key is None or key.kind != kind or key.state != "active":
             fault = Fault("unknown-key", pointer=f"/policy/{escape(column)}/{member}")
             raise Invalid(f"The policy names {what} that does not exist; create it under /v1/keys first.", faults=[fault])
         if isinstance(technique, Tokenize) and technique.version not in keychain.versions(tx, caller.organisation, key.id):

@@ -9,6 +9,8 @@ Invariants
 - Writers never take what readers need: on PostgreSQL 20 of the 32 connections; at most 64 wait, one more is told `Unavailable` at
   once (threat I17). Nothing is tried again here: the client does, under its Idempotency-Key.
 - SQLite runs with WAL, `synchronous=FULL`, `secure_delete` and foreign keys; PostgreSQL with lock and statement timeouts.
+- `row()` is one statement, its own snapshot, for what is looked up at every request. On SQLite it may be called where nothing may
+  wait: with connections of its own, which never wait for a lock (WAL readers need none) nor for each other.
 - No parameter of a statement reaches an error text or a log (`hide_parameters=True`).
 - No parsing, hashing, sealing or network happens inside `write()`; what it holds stays under 32 MB.
 - `scrub()` leaves nothing of deleted rows in SQLite's file and log, nor of deleted keys in PostgreSQL's table (soundness R33).
@@ -45,7 +47,9 @@ class Database:
         self.embedded = sa.make_url(url).get_backend_name() == "sqlite"
         self.engine = _sqlite(url, patience) if self.embedded else _postgresql(url, patience)
         self._reading = self.engine.execution_options(**({} if self.embedded else _SNAPSHOT))
+        self._looking = _glances(url) if self.embedded else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._writing = self.engine.execution_options(tacit_write=True)
+        self._compiled: dict[Any, Any] = {}  # statements of `row`, of which there are few
         self._turns = threading.BoundedSemaphore(1 if self.embedded else WRITERS)
         self._places = threading.BoundedSemaphore(WAITING)
 
@@ -76,6 +80,28 @@ class Database:
         finally:
             self._places.release()
 
+    def row(self, statement: sa.Select[Any], parameters: Mapping[str, object], *, patient: bool) -> tuple[Any, ...] | None:
+        """Return the one row of a statement as the driver gives it. What is not `patient` is told `Unavailable` at a lock."""
+        compiled = self._compiled.get(statement) or self._compiled.setdefault(statement, statement.compile(self.engine))
+        place = compiled.construct_params(parameters)
+        given = tuple(place[name] for name in compiled.positiontup) if compiled.positiontup else place
+        with _said_as_unavailable(), self._cursor(patient=patient) as cursor:
+            found: tuple[Any, ...] | None = cursor.execute(compiled.string, given).fetchone()
+        return found
+
+    @contextmanager
+    def _cursor(self, *, patient: bool) -> Iterator[Any]:
+        """Give a driver's cursor outside of any transaction."""
+        if self.embedded:
+            pooled = (self.engine if patient else self._looking).raw_connection()
+            try:
+                yield pooled.cursor()
+            finally:
+                pooled.close()
+        else:
+            with self._looking.connect() as connection:
+                yield connection.connection.cursor()
+
     def scrub(self, table: str) -> None:
         """Leave no bytes of what was deleted: in the whole of SQLite's file and log, in one table of PostgreSQL.
 
@@ -91,6 +117,7 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+        self._looking.dispose()
 
 
 def insert_new(tx: Transaction, table: type[Any], values: Mapping[str, object]) -> bool:
@@ -125,6 +152,19 @@ def _sqlite(url: str, patience: float) -> sa.Engine:
     def _begin(connection: sa.Connection) -> None:
         writing = connection.get_execution_options().get("tacit_write")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def _glances(url: str) -> sa.Engine:
+    """Return the engine of single reads on SQLite: no lock is waited for, and there is always one more connection."""
+    arguments = {"timeout": 0, "check_same_thread": False}
+    engine = sa.create_engine(url, hide_parameters=True, pool_size=2, max_overflow=-1, connect_args=arguments)
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA query_only=ON").close()
 
     return engine
 

@@ -41,9 +41,33 @@ def forget_purpose_key(tx: Transaction, row: PurposeKey) -> None:
     tx.execute(sa.delete(PurposeKey).where(*own, PurposeKey.version == row.version))
 
 
-def named(tx: Transaction, organisation: str, name: str) -> NamedKey | None:
-    """Return the organisation's named key or recipient."""
-    return tx.scalar(sa.select(NamedKey).where(NamedKey.organisation_id == organisation, NamedKey.name == name))
+def named(tx: Transaction, organisation: str, name: str, *, hold: bool = False) -> NamedKey | None:
+    """Return the organisation's named key or recipient; `hold`: it stays as it is until the transaction ends."""
+    wanted = sa.select(NamedKey).where(NamedKey.organisation_id == organisation, NamedKey.name == name)
+    return tx.scalar(wanted.with_for_update() if hold else wanted)
+
+
+def versions(tx: Transaction, organisation: str, purpose: str, scopes: Sequence[str]) -> Sequence[tuple[str, int, datetime]]:
+    """Return scope, version and time of making of purpose keys, in the order of versions."""
+    wanted = sa.select(PurposeKey.scope, PurposeKey.version, PurposeKey.created_at).where(
+        PurposeKey.organisation_id == organisation, PurposeKey.purpose == purpose, PurposeKey.scope.in_(scopes)
+    )
+    return [(scope, version, made) for scope, version, made in tx.execute(wanted.order_by(PurposeKey.version))]
+
+
+def to_destroy(tx: Transaction, now: datetime) -> Sequence[NamedKey]:
+    """Return deleted keys whose time to be recovered is over; those that another transaction holds are left to it."""
+    wanted = sa.select(NamedKey).where(NamedKey.state == "deleted", NamedKey.destroy_at <= now)
+    return tx.scalars(wanted.order_by(NamedKey.id).limit(100).with_for_update(skip_locked=True)).all()
+
+
+def forget_purpose(tx: Transaction, organisation: str, purpose: str, scope: str) -> None:
+    """Remove every version of a purpose key: what they made can't be opened any more."""
+    tx.execute(
+        sa.delete(PurposeKey).where(
+            PurposeKey.organisation_id == organisation, PurposeKey.purpose == purpose, PurposeKey.scope == scope
+        )
+    )
 
 
 def page(tx: Transaction, organisation: str, *, after: str, limit: int) -> Sequence[NamedKey]:

@@ -252,10 +252,11 @@ class LedgerEntry(Table):
 
 
 class NamedKey(Authenticated, Table):
-    """A key that services encrypt with by name, or the public key of a recipient (kind `recipient`)."""
+    """A key that services use by name, or the public key of a recipient (kind `recipient`)."""
 
     __tablename__ = "named_keys"
     __table_args__ = (sa.UniqueConstraint("organisation_id", "name"),)
+    later = {"state": "active", "newest_version": 1, "min_version": 1, "destroy_at": None}  # noqa: RUF012  as `moving`
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     organisation_id: Mapped[str] = mapped_column(Id, sa.ForeignKey("organisations.id"))
     name: Mapped[str]
@@ -263,6 +264,10 @@ class NamedKey(Authenticated, Table):
     public_key: Mapped[str | None] = mapped_column(sa.Text)
     created_by: Mapped[str] = mapped_column(Id)
     created_at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(default="active")  # active, deleted (with a time to recover it in)
+    newest_version: Mapped[int] = mapped_column(default=1)  # what is made is made under this one
+    min_version: Mapped[int] = mapped_column(default=1)  # what was made under earlier ones is not opened
+    destroy_at: Mapped[datetime | None]  # of a deleted key: until then it can be recovered
 
 
 class Tally(Authenticated, Table):

@@ -28,6 +28,12 @@ READS = {
     "risk_report",
     "encrypt",
     "decrypt",
+    "rewrap",
+    "new_data_key",
+    "tokenize",
+    "detokenize",
+    "seal",
+    "recover_key",
     "pseudonymize",
     "get_subject",
     "cancel_job",
@@ -41,6 +47,7 @@ EFFECTS = {
     "create_population": "populations",
     "create_dataset": "datasets",
     "create_key": "named_keys",
+    "rotate_key": "purpose_keys",
     "create_tally": "tallies",
     "contribute": "contributions",
     "close_tally": "ledger WHERE kind = 'unprotected-release'",
@@ -53,7 +60,7 @@ EFFECTS = {
 }
 SECRET = {"create_token", "create_webhook", "rotate_webhook"}  # replies that are shown once and never kept
 _OTHER = {"ask": {"epsilon": "0.25"}, "create_token": {"scopes": ["get_me"]}, "create_webhook": {"events": ["upload.failed"]}}
-BARE = {"close_tally", "rotate_webhook"}  # no body, and a path that says all
+BARE = {"close_tally", "rotate_key", "rotate_webhook"}  # no body, and a path that says all
 
 
 def _posts():

@@ -13,6 +13,7 @@ import pytest
 from app.api.application import document
 from app.log import Lines
 from app.operations import principals
+from tacit import recipient
 from tacit.paillier import private
 from tests.conftest import FULL
 from tests.world import POLICY, ROWS, SCHEMA, UNIT
@@ -80,11 +81,20 @@ RULES = {
     "get_sum": {"analyst"},
     "create_key": {"operator", "owner"},
     "list_keys": {"operator", "owner"},
+    "get_key": {"operator", "owner"},
+    "update_key": {"operator", "owner"},
+    "rotate_key": {"operator", "owner"},
     "delete_key": {"operator", "owner"},
+    "recover_key": {"operator", "owner"},
     "put_key_grant": {"operator", "owner"},
     "delete_key_grant": {"operator", "owner"},
     "encrypt": {"service"},
     "decrypt": {"service"},
+    "rewrap": {"service"},
+    "new_data_key": {"service"},
+    "tokenize": {"service"},
+    "detokenize": {"service"},
+    "seal": {"service"},
     "create_webhook": {"owner", "partner"},
     "list_webhooks": {"owner", "partner"},
     "get_webhook": {"owner", "partner"},
@@ -143,7 +153,11 @@ def _furnish(world):
     world.owner.put_grant(dataset, world.ids["service"], ["export"])
     world.owner.put_population_grant(apart, world.ids["service"], ["pseudonymize", "read-subject", "erase-subject"])
     world.owner.create_key("notes", kind="encryption")
-    world.owner.put_key_grant("notes", world.ids["service"], ["encrypt", "decrypt"])
+    world.owner.create_key("cards", kind="tokenization")
+    world.owner.create_key("registry", kind="recipient", public_key=recipient.generate(recipient.Kem.X25519).public_key.to_json())
+    world.owner.put_key_grant("notes", world.ids["service"], ["encrypt", "decrypt", "rewrap", "new_data_key"])
+    world.owner.put_key_grant("cards", world.ids["service"], ["tokenize", "detokenize"])
+    world.owner.put_key_grant("registry", world.ids["service"], ["seal"])
     key = paillier_key()
     tally = world.analyst.create_tally(_tally(panel, [world.ids["partner"]], key))["id"]
     made = world.partner.contribute(tally, {"x": 3}, fingerprint=key.key_id)
@@ -190,6 +204,7 @@ def _files(world, dataset):
     return made
 
 
+KEYS = {"tokenize": "cards", "detokenize": "cards", "seal": "registry"}  # the key whose kind a verb is for
 _HOOK = "https://localhost:9/hook"  # found without asking anybody, and refused when it is connected to
 _QUESTION = {"select": [{"count": {}, "as": "n"}], "epsilon": "0.5"}
 
@@ -237,6 +252,12 @@ def _body(operation, things, number, principal):
         "create_webhook": {"url": _HOOK, "events": ["upload.ready"]},
         "encrypt": {"items": [{"text": "a"}]},
         "decrypt": {"items": [{"ciphertext": "tacit:v1:x"}]},
+        "rewrap": {"items": [{"ciphertext": "tacit:v1:x"}]},
+        "new_data_key": {"items": [{}]},
+        "tokenize": {"items": [{"text": "a"}]},
+        "detokenize": {"items": [{"token": "tacit:t1:x"}]},
+        "seal": {"items": [{"text": "a"}]},
+        "update_key": {"min_version": 1},
     }
     return bodies.get(operation)
 
@@ -256,6 +277,7 @@ def _call(world, token, operation, method, path, things, number):
         filled["principal"] = world.ids["service"] if things.get("own") else things["principal"]
     if operation == "put_key_grant":
         filled["principal"] = world.ids["service"]
+    filled["key"] = KEYS.get(operation, filled["key"])
     filled["token"] = "unknown"
     filled["webhook"] = things["hooks"].get(token, things["webhook"])  # one's own, where one may have any
     address = world.url + path.format(**filled)
@@ -276,7 +298,7 @@ def _call(world, token, operation, method, path, things, number):
         return HTTP.post(address, content=ROWS, headers=headers | {"Content-Type": "text/csv"})
     if operation == "export_rows":
         address += "?purpose=check"
-    if operation == "update_dataset":
+    if operation in {"update_dataset", "update_key"}:
         current = HTTP.get(address, headers={"Authorization": f"Bearer {world.tokens['owner']}"}).headers.get("etag", '"1"')
         headers["If-Match"] = current
     body = _body(operation, things, number, things["principal"])
@@ -308,6 +330,7 @@ def test_c13_every_route_as_every_role_on_own_and_foreign_objects(small_world):
         "delete_dataset",
         "delete_grant",
         "delete_population_grant",
+        "delete_key",
         "delete_key_grant",
         "close_tally",
         "terminate_file",

@@ -7,13 +7,13 @@ from app.api.body_stream import UPLOADS_AT_ONCE
 from app.api.connection import HEAD_BYTES, HEAD_SECONDS
 from app.api.context import REQUESTS_AT_ONCE
 from app.api.datasets import create_dataset
-from app.api.keys import decrypt, encrypt
+from app.api.key_verbs import decrypt, encrypt
 from app.api.limits import MIB, terms_of
 from app.api.populations import pseudonymize
 from app.api.rates import BURST_SECONDS
 from app.api.tallies import NewTally, contribute
 from app.dp import budget, domain, json_form
-from app.operations import datasets, files, named_keys, once, populations, quotas
+from app.operations import batch, datasets, files, once, populations, quotas
 from app.settings import Settings
 from app.store.engine import WAITING, WRITERS
 from app.table import limits, schema
@@ -61,7 +61,7 @@ ROWS = {
     "ε of a question; total of a population": (
         f"{float(budget.SMALLEST_EPSILON)} to {SET['max_epsilon']}; at most {int(populations.LARGEST_TOTAL):,}"
     ),
-    "items of a batch; of 1 MiB each": f"{named_keys.MOST_ITEMS:,}",
+    "items of a batch; of 1 MiB each": f"{batch.MOST_ITEMS:,}",
     "Paillier keys; roster of a tally": (
         f"{SET['paillier_minimum_bits']:,} to {public.LARGEST_BITS:,} bits; {_most(NewTally, 'roster'):,}"
     ),

@@ -90,6 +90,15 @@ CALLS = [
     ("delete_key", ("k",), {}, "DELETE /v1/keys/k", None),
     ("encrypt", ("k", [ITEM]), {}, "POST /v1/keys/k:encrypt", {"items": [ITEM]}),
     ("decrypt", ("k", [{"ciphertext": "c"}]), {}, "POST /v1/keys/k:decrypt", {"items": [{"ciphertext": "c"}]}),
+    ("get_key", ("k",), {}, "GET /v1/keys/k", None),
+    ("update_key", ("k",), {"min_version": 2, "if_match": '"1"'}, "PATCH /v1/keys/k", {"min_version": 2}),
+    ("rotate_key", ("k",), {}, "POST /v1/keys/k:rotate", {}),
+    ("recover_key", ("k",), {}, "POST /v1/keys/k:recover", {}),
+    ("rewrap", ("k", [{"ciphertext": "c"}]), {}, "POST /v1/keys/k:rewrap", {"items": [{"ciphertext": "c"}]}),
+    ("tokenize", ("k", [ITEM]), {}, "POST /v1/keys/k:tokenize", {"items": [ITEM]}),
+    ("detokenize", ("k", [{"token": "t"}]), {}, "POST /v1/keys/k:detokenize", {"items": [{"token": "t"}]}),
+    ("seal", ("k", [ITEM]), {}, "POST /v1/keys/k:seal", {"items": [ITEM]}),
+    ("new_data_key", ("k",), {}, "POST /v1/keys/k:new_data_key", {"items": [{}], "plaintext": True}),
     ("put_key_grant", ("k", "s", ["encrypt"]), {}, "PUT /v1/keys/k/grants/s", {"rights": ["encrypt"]}),
     ("delete_key_grant", ("k", "s"), {}, "DELETE /v1/keys/k/grants/s", None),
     ("get_file", ("f",), {}, "GET /v1/files/f", None),
@@ -125,6 +134,7 @@ PAID_OR_MADE = {"create_principal", "create_token", "create_population", "create
     "create_webhook",
     "rotate_webhook",
     "erase_subject",
+    "rotate_key",
 }
 
 

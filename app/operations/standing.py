@@ -1,0 +1,78 @@
+"""Who asks, and what he may do with a key by name: read at every request, worked out once for the same rows (R25, R26, C15).
+
+Invariants
+- The rows of token, principal, key and grant are read at every request, in one statement and so in one snapshot. A token, a
+  principal or a grant that is gone or changed counts from the next request on, whichever process changed it.
+- Whether their MACs hold, and what they say, depends on the token and those rows alone. It is worked out again unless every
+  column is what it was, MACs included; nothing else is remembered, and no refusal is.
+- The time is looked at anew: a token ends when it expires.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.clock import rfc3339
+from app.crypto.tokens import Token
+from app.errors import Unauthenticated
+from app.operations.authority import believe
+from app.operations.desk import Caller, Desk
+from app.operations.keychain import system_key
+from app.store import standing, tables
+
+_REFUSAL = "Send a valid token: Authorization: Bearer tacit_…"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A caller and, where a key was named, the key as it stands and the rights that he was granted on it."""
+
+    caller: Caller
+    key: tables.NamedKey | None = field(default=None, repr=False)
+    rights: frozenset[str] = frozenset()
+
+
+def read(desk: Desk, bearer: str, key_name: str | None = None, *, patient: bool = True) -> Standing:
+    """Return who the token belongs to; `Unauthenticated` in one voice for every reason. `patient`: as `Database.row`."""
+    of = (hashlib.sha256(bearer.encode("utf-8", "surrogatepass")).digest(), key_name)
+    kept = desk.remembered.get(of)
+    token_id = Token.parse(bearer).public_id if kept is None else Token.public_part(bearer)
+    found = standing.find(desk.database, token_id, key_name, patient=patient)
+    if found is None:
+        raise Unauthenticated(_REFUSAL)
+    made: Standing = kept[1] if kept is not None and kept[0] == found else _worked_out(desk, Token.parse(bearer), found)
+    if kept is None or kept[1] is not made:
+        desk.remembered.keep(of, facts=found, result=made)
+    if made.caller.expires_at is not None and made.caller.expires_at <= desk.clock.now():
+        raise Unauthenticated(_REFUSAL)
+    return made
+
+
+def _worked_out(desk: Desk, token: Token, found: tuple[Any, ...]) -> Standing:
+    row, principal, key, grant = standing.rows(desk.database, found)
+    scopes = json.loads(row.scopes)
+    believe(desk, principal)
+    fits = token.fits(
+        row.verifier,
+        system_key(desk, "pepper"),
+        principal=principal.id,
+        organisation=principal.organisation_id,
+        role=row.role,
+        scopes=scopes,
+        expiry=None if row.expires_at is None else rfc3339(row.expires_at),
+    )
+    if not fits or principal.disabled or row.role != principal.role:
+        raise Unauthenticated(_REFUSAL)
+    caller = Caller(
+        id=principal.id,
+        organisation=principal.organisation_id,
+        name=principal.name,
+        role=principal.role,
+        scopes=frozenset(scopes),
+        may_create_populations=principal.may_create_populations,
+        expires_at=row.expires_at,
+    )
+    if key is None or grant is None:
+        return Standing(caller)
+    return Standing(caller, believe(desk, key), frozenset(json.loads(believe(desk, grant).rights)))
