@@ -1,15 +1,17 @@
 """Recipients' keys: what a column may be sealed to (soundness R31).
 
-A key travels as JSON: `{"type": "tacit/hpke-key/1", "kem", "key_id", "public"}`, and `private` in the private form; bytes in
-base64url. The key id is SHA-256("tacit/hpke-key/1" ‖ 0x00 ‖ code ‖ public key).
+A key travels as JSON: `{"type", "kem", "key_id", "public"}`, and `private` in the private form; bytes in base64url. The type is
+`tacit/hpke-key/1`, or `tacit/rsa-key/1` for RSA. The key id is SHA-256(type ‖ 0x00 ‖ code ‖ public key).
 
 | code | kem | encapsulation | public key | private key |
 |---|---|---|---|---|
 | 1 | `X25519` | 32 | X25519 (32) | X25519 (32) |
 | 2 | `MLKEM768-X25519` | 1,120 | ML-KEM-768 encapsulation key (1,184) ‖ X25519 (32) | ML-KEM seed d ‖ z (64) ‖ X25519 (32) |
+| 3 | `RSA-OAEP-SHA256` | as the modulus | SubjectPublicKeyInfo (DER) | PKCS #8 (DER) |
 
 Invariants
-- The key's kind decides the suite: HPKE (RFC 9180, base mode) with HKDF-SHA256 and AES-256-GCM; nothing is negotiated.
+- The key's kind decides the suite: HPKE (RFC 9180, base mode) with HKDF-SHA256 and AES-256-GCM, or RSA-OAEP with SHA-256 for
+  recipients that require it (tacit/recipient_rsa.py); nothing is negotiated.
 - Wrong lengths, values out of range, points of small order, and a key id or public half that is not the key's are refused.
 - A private form is never read as a public one: it belongs nowhere but with its owner.
 - Private keys print as nothing.
@@ -24,24 +26,26 @@ from typing import Any, Final, NoReturn, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey, Suite
 
-from tacit import base64url
+from tacit import base64url, recipient_rsa
 
-KEY_TYPE: Final = "tacit/hpke-key/1"
 _SEED_BYTES: Final = 64
 _MLKEM_PUBLIC_BYTES: Final = 1184
 
-_PublicHalf = X25519PublicKey | MLKEM768X25519PublicKey
-_PrivateHalf = X25519PrivateKey | MLKEM768X25519PrivateKey
+_PublicHalf = X25519PublicKey | MLKEM768X25519PublicKey | RSAPublicKey
+_PrivateHalf = X25519PrivateKey | MLKEM768X25519PrivateKey | RSAPrivateKey
+_SEALED_BYTES: Final = 32 + 16  # HPKE's ciphertext of a content key
 
 
 class Kem(StrEnum):
-    """The key encapsulations that a recipient's key may be for."""
+    """The ways to wrap a content key that a recipient's key may be for."""
 
     X25519 = "X25519"
     MLKEM768_X25519 = "MLKEM768-X25519"
+    RSA_OAEP = "RSA-OAEP-SHA256"
 
     @property
     def code(self) -> int:
@@ -49,12 +53,18 @@ class Kem(StrEnum):
         return _CODES[self]
 
     @property
-    def encapsulation_bytes(self) -> int:
-        """Return the length of what HPKE calls `enc`."""
-        return _ENCAPSULATION_BYTES[self]
+    def key_type(self) -> str:
+        """Return the type of a key's JSON form."""
+        return "tacit/rsa-key/1" if self is Kem.RSA_OAEP else "tacit/hpke-key/1"
+
+    def wraps_into(self, length: int) -> bool:
+        """Tell whether a wrapped content key may have this many bytes."""
+        if self is Kem.RSA_OAEP:
+            return recipient_rsa.SMALLEST_BITS // 8 <= length <= recipient_rsa.LARGEST_BITS // 8
+        return length == _ENCAPSULATION_BYTES[self] + _SEALED_BYTES
 
 
-_CODES: Final = {Kem.X25519: 1, Kem.MLKEM768_X25519: 2}
+_CODES: Final = {Kem.X25519: 1, Kem.MLKEM768_X25519: 2, Kem.RSA_OAEP: 3}
 _SUITES: Final = {
     Kem.X25519: Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM),
     Kem.MLKEM768_X25519: Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM),
@@ -65,7 +75,7 @@ _PRIVATE_BYTES: Final = {Kem.X25519: 32, Kem.MLKEM768_X25519: _SEED_BYTES + 32}
 
 
 class NotAKey(ValueError):
-    """Not a recipient's key in the form `tacit/hpke-key/1`."""
+    """Not a recipient's key in one of the forms above, or a weak one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +86,10 @@ class RecipientPublicKey:
     public: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse bytes that are no public key of this kind, points of small order among them."""
+        """Refuse bytes that are no public key of this kind, points of small order and weak moduli among them."""
         _public_half(self.kem, self.public)
+        if self.kem is Kem.RSA_OAEP:
+            return
         try:
             X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(self.public[-32:]))
         except ValueError:
@@ -94,6 +106,16 @@ class RecipientPublicKey:
             raise NotAKey("The key id is not this key's.")
         return key
 
+    @classmethod
+    def from_rsa_pem(cls, pem: bytes) -> Self:
+        """Read an RSA public key as partners have it, in PEM."""
+        try:
+            return cls(Kem.RSA_OAEP, recipient_rsa.from_pem(pem))
+        except NotAKey:
+            raise
+        except ValueError:
+            raise NotAKey("This is no RSA public key in PEM.") from None
+
     @property
     def key_id(self) -> str:
         """Return the key's id in base64url: what two people compare."""
@@ -102,15 +124,18 @@ class RecipientPublicKey:
     @property
     def fingerprint(self) -> bytes:
         """Return the 32 bytes of the key's id."""
-        return hashlib.sha256(f"{KEY_TYPE}\0".encode() + bytes([self.kem.code]) + self.public).digest()
+        return hashlib.sha256(f"{self.kem.key_type}\0".encode() + bytes([self.kem.code]) + self.public).digest()
 
     def encapsulate(self, secret: bytes, info: bytes) -> bytes:
-        """Seal a short secret by HPKE: the encapsulation, then the ciphertext."""
-        return _SUITES[self.kem].encrypt(secret, _public_half(self.kem, self.public), info)
+        """Seal a short secret by HPKE: the encapsulation, then the ciphertext; or by RSA-OAEP, with `info` as the label."""
+        half = _public_half(self.kem, self.public)
+        if isinstance(half, RSAPublicKey):
+            return recipient_rsa.wrap(half, secret, info)
+        return _SUITES[self.kem].encrypt(secret, half, info)
 
     def to_json(self) -> dict[str, str]:
         """Return the public form."""
-        return {"type": KEY_TYPE, "kem": self.kem.value, "key_id": self.key_id, "public": base64url.encode(self.public)}
+        return {"type": self.kem.key_type, "kem": self.kem.value, "key_id": self.key_id, "public": base64url.encode(self.public)}
 
 
 class RecipientPrivateKey:
@@ -120,7 +145,7 @@ class RecipientPrivateKey:
 
     def __init__(self, kem: Kem, private: bytes) -> None:
         """Take the private bytes of the table above."""
-        if len(private) != _PRIVATE_BYTES[kem]:
+        if len(private) != _PRIVATE_BYTES.get(kem, len(private)):
             raise NotAKey("The private key has another length than its kind asks for.")
         self._private = private
         self._half, public = _halves(kem, private)
@@ -139,7 +164,9 @@ class RecipientPrivateKey:
         return {**self.public_key.to_json(), "private": base64url.encode(self._private)}
 
     def decapsulate(self, wrapped: bytes, info: bytes) -> bytes | None:
-        """Return what HPKE sealed to this key with this `info`; None if it was anything else."""
+        """Return what was sealed to this key with this `info`; None if it was anything else."""
+        if isinstance(self._half, RSAPrivateKey):
+            return recipient_rsa.unwrap(self._half, wrapped, info)
         try:
             return _SUITES[self.public_key.kem].decrypt(wrapped, self._half, info)
         except (InvalidTag, ValueError):
@@ -154,13 +181,17 @@ class RecipientPrivateKey:
 
 def generate(kem: Kem) -> RecipientPrivateKey:
     """Make a recipient's key pair. `Kem.MLKEM768_X25519` holds against quantum computers too, at 1.2 kB an envelope."""
+    if kem is Kem.RSA_OAEP:
+        return RecipientPrivateKey(kem, recipient_rsa.new_private())
     return RecipientPrivateKey(kem, os.urandom(_PRIVATE_BYTES[kem]))
 
 
 def _public_half(kem: Kem, public: bytes) -> _PublicHalf:
-    if len(public) != _PUBLIC_BYTES[kem]:
+    if len(public) != _PUBLIC_BYTES.get(kem, len(public)):
         raise NotAKey("The public key has another length than its kind asks for.")
     try:
+        if kem is Kem.RSA_OAEP:
+            return recipient_rsa.read_public(public)
         if kem is Kem.X25519:
             return X25519PublicKey.from_public_bytes(public)
         mlkem = MLKEM768PublicKey.from_public_bytes(public[:_MLKEM_PUBLIC_BYTES])
@@ -170,6 +201,12 @@ def _public_half(kem: Kem, public: bytes) -> _PublicHalf:
 
 
 def _halves(kem: Kem, private: bytes) -> tuple[_PrivateHalf, bytes]:
+    if kem is Kem.RSA_OAEP:
+        try:
+            rsa = recipient_rsa.read_private(private)
+        except ValueError:
+            raise NotAKey("The private key is not one of its kind.") from None
+        return rsa, recipient_rsa.public_form(rsa.public_key())
     if kem is Kem.X25519:
         x25519 = X25519PrivateKey.from_private_bytes(private)
         return x25519, x25519.public_key().public_bytes_raw()
@@ -180,9 +217,10 @@ def _halves(kem: Kem, private: bytes) -> tuple[_PrivateHalf, bytes]:
 
 
 def _kem(document: Mapping[str, Any]) -> Kem:
-    if document.get("type") != KEY_TYPE or document.get("kem") not in list(Kem):
-        raise NotAKey("A recipient's key has the type tacit/hpke-key/1 and a kem of X25519 or MLKEM768-X25519.")
-    return Kem(document["kem"])
+    kem = Kem(document["kem"]) if document.get("kem") in list(Kem) else None
+    if kem is None or document.get("type") != kem.key_type:
+        raise NotAKey(f"A recipient's key has one of the kems {', '.join(Kem)}, and the type that goes with it.")
+    return kem
 
 
 def _bytes(document: Mapping[str, Any], name: str) -> bytes:

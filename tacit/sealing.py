@@ -1,14 +1,16 @@
 """Sealing to a recipient's public key: the service that seals can't open (soundness R31).
 
-One HPKE encapsulation (RFC 9180, base mode) for each column of a row group wraps a content key; cells are sealed under that.
+One HPKE encapsulation (RFC 9180, base mode), or one RSA-OAEP encryption, for each column of a row group wraps a content key;
+cells are sealed under that.
 
 Layout
-    envelope = 0x01 ‖ KEM's code (1) ‖ recipient's key id (32) ‖ organisation ‖ dataset ‖ column ‖ encapsulation ‖ ciphertext (48)
-               the three texts each as length (2, big-endian) ‖ UTF-8; everything before the encapsulation is the head
+    envelope = 0x01 ‖ KEM's code (1) ‖ recipient's key id (32) ‖ organisation ‖ dataset ‖ column ‖ wrapped content key
+               the three texts each as length (2, big-endian) ‖ UTF-8; everything before the wrapped key is the head
     cell     = nonce (12) ‖ AES-256-GCM ciphertext ‖ tag (16)
     text     = "tacit:sealed:1:" ‖ base64url(envelope) ‖ ":" ‖ base64url(cell)                       a cell that stands alone
 
-    HPKE info = "tacit/sealed/1" ‖ 0x00 ‖ head        HPKE plaintext = content key (32)
+    wrapped by HPKE: encapsulation ‖ ciphertext (48), info = "tacit/sealed/1" ‖ 0x00 ‖ head
+            by RSA:  as long as the modulus, OAEP label = the same
     cell key  = HKDF-SHA256(content key, info = "tacit/sealed-cell/1" ‖ 0x00 ‖ SHA-256(envelope))
 
 Invariants
@@ -193,7 +195,7 @@ def _read_envelope(envelope: bytes) -> _Envelope:
         position = start + int.from_bytes(envelope[position:start], "big")
         texts.append(envelope[start:position])
     wrapped = envelope[position:]
-    if len(wrapped) != kem.encapsulation_bytes + _KEY_BYTES + 16:
+    if not kem.wraps_into(len(wrapped)):
         raise _not_opened()
     try:
         place = Place(*(one.decode() for one in texts))

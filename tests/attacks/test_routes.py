@@ -248,7 +248,7 @@ def _body(operation, things, number, principal):
         "create_tally": _tally(things["panel"], [principal], things["jwk"], name),
         "contribute": {"key_id": things["jwk"].key_id, "ciphertexts": [things["jwk"].to_wire(things["jwk"].encrypt(1))]},
         "create_key": {"name": name, "kind": "encryption"},
-        "put_key_grant": {"rights": ["encrypt"]},
+        "put_key_grant": {"rights": ["encrypt", "decrypt", "rewrap", "new_data_key"]},
         "create_webhook": {"url": _HOOK, "events": ["upload.ready"]},
         "encrypt": {"items": [{"text": "a"}]},
         "decrypt": {"items": [{"ciphertext": "tacit:v1:x"}]},

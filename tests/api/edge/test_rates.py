@@ -111,7 +111,7 @@ def test_a_refused_request_reaches_no_database(limited, monkeypatch):
     token = limited.tokens["auditor"]
     while _get(limited, token).status_code == 200:
         pass
-    monkeypatch.setattr("app.api.auth.authenticate", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr("app.api.auth.look", lambda *_: pytest.fail("asked"))
     assert _get(limited, token).status_code == 429
 
 

@@ -121,6 +121,15 @@ def test_tokens_of_texts_are_and_open_as_ever(case: dict[str, Any]) -> None:
     assert padded == (case["value"].encode() + b"\x80").ljust(len(padded), b"\0")
 
 
+@pytest.mark.parametrize("case", cases("derived"))
+def test_derived_keys_are_as_ever(case: dict[str, Any]) -> None:
+    whose = {"organisation": case["organisation"], "name": case["name"]}
+    derived = named.derived_key(_hex(case["key"]), **whose, version=case["version"], derivation=case["context"].encode())
+    assert derived.hex() == case["derived"]
+    opener = named.Opener(lambda version: derived if version == case["version"] else None, **whose)
+    assert opener.open_text(case["text"], _hex(case["associated_data"])).hex() == case["plaintext"]
+
+
 @pytest.mark.parametrize("case", cases("recipients"))
 def test_recipients_open_as_ever(case: dict[str, Any]) -> None:
     private_key = sealing.RecipientPrivateKey.from_json(case["private_key"])

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tacit import base64url, recipient, sealing
+from tacit import base64url, sealing
 from tacit.sealing import ColumnSealer, Kem, NotAKey, NotOpened, Opener, Place, RecipientPrivateKey, RecipientPublicKey
 
 PLACE = Place("organisation", "dataset", "ssn")
@@ -240,5 +240,10 @@ def labeled_expand(suite: bytes, key: bytes, label: bytes, info: bytes, length: 
 
 
 def test_the_suites_are_the_ones_documented() -> None:
-    assert {kem.code: (kem.value, kem.encapsulation_bytes) for kem in Kem} == {1: ("X25519", 32), 2: ("MLKEM768-X25519", 1120)}
-    assert recipient.KEY_TYPE == "tacit/hpke-key/1"
+    assert {kem.code: (kem.value, kem.key_type) for kem in Kem} == {
+        1: ("X25519", "tacit/hpke-key/1"),
+        2: ("MLKEM768-X25519", "tacit/hpke-key/1"),
+        3: ("RSA-OAEP-SHA256", "tacit/rsa-key/1"),
+    }
+    fits = {kem: {length for length in range(2048) if kem.wraps_into(length)} for kem in Kem}
+    assert fits == {Kem.X25519: {80}, Kem.MLKEM768_X25519: {1168}, Kem.RSA_OAEP: set(range(384, 1025))}
