@@ -5,6 +5,7 @@ Invariants
 - A field opens only for the column it stands in and, where the caller names them, the dataset and organisation he expects;
   without names, all fields must come from one dataset, and the caller is told which.
 - One field that does not open stops the work: nothing is left out in silence.
+- A value that `:seal` made opens for the recipient's name and the associated data that it was made with.
 - Text that a spreadsheet would run (`=`, `+`, `-`, `@`, tab) gets a leading apostrophe in CSV unless it is a number (I13).
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from tacit.sealing import PREFIX, NotOpened, Opener, Place, RecipientPrivateKey, from_text, place_of
+from tacit.sealing import PREFIX, NotOpened, Opener, Place, RecipientPrivateKey, from_text, open_cell, place_of, value_place
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
 _LARGEST_CELL = 2**27
@@ -48,6 +49,14 @@ class _Fields:
             raise NotOpened(f"column {column}: a field was not sealed to this key for this column and dataset") from None
         self.opened, self.place = self.opened + 1, place
         return _text(plain)
+
+
+def open_value(
+    sealed: str, *, key: RecipientPrivateKey, recipient: str, associated_data: str = "", organisation: str | None = None
+) -> bytes:
+    """Open a value that `:seal` made for the recipient of this name; `organisation`: only if that one's service sealed it."""
+    whose = organisation or place_of(from_text(sealed)[0]).organisation
+    return open_cell(key, sealed, value_place(whose, recipient, associated_data))
 
 
 def open_file(

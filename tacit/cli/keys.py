@@ -1,4 +1,4 @@
-"""`tacit key`: make the keys that only their owner ever holds, and show the fingerprints that are told by another way."""
+"""`tacit key`: make the keys that only their owner ever holds, and show fingerprints; keys by name are in named_keys.py."""
 
 import json
 from enum import StrEnum
@@ -7,9 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
+from tacit.cli import named_keys
 from tacit.cli.console import RefusedHere, connect, err, new_app, out, print_json, read_json
 
-app = new_app("Keys that stay on your machine: for opening tallies, and for opening sealed fields.")
+app = new_app("Keys that stay on your machine, for tallies and sealed fields; and keys by name, which the service keeps.")
+app.command()(named_keys.create)
+app.command("list")(named_keys.list_all)
+app.command()(named_keys.show)
+app.command()(named_keys.rotate)
+app.command()(named_keys.retire)
+app.command()(named_keys.delete)
+app.command()(named_keys.recover)
+app.command()(named_keys.grant)
+app.command()(named_keys.revoke)
+app.command()(named_keys.use)
 
 
 class Kind(StrEnum):
@@ -24,12 +35,15 @@ def new(
     path: Annotated[Path, typer.Argument(help="Where the private key goes (mode 0600; never overwritten).")],
     kind: Annotated[Kind, typer.Option(help="paillier opens tallies; recipient opens sealed fields.")] = Kind.PAILLIER,
     bits: Annotated[int, typer.Option(help="Size of a Paillier key.")] = 3072,
+    suite: Annotated[
+        str, typer.Option("--type", help="Of a recipient's key: MLKEM768-X25519, X25519, or RSA-OAEP-SHA256 where it must be.")
+    ] = "MLKEM768-X25519",
 ) -> None:
     """Make a key pair; the public half is printed."""
     if kind is Kind.PAILLIER:
         new_paillier(path, bits)
     else:
-        new_recipient(path)
+        new_recipient(path, suite)
 
 
 @app.command()
@@ -64,11 +78,13 @@ def new_paillier(path: Path, bits: int) -> None:
     )
 
 
-def new_recipient(path: Path) -> None:
+def new_recipient(path: Path, suite: str) -> None:
     """Make a recipient's key, save it and print its public half."""
-    from tacit import recipient_keys
+    from tacit import recipient_keys, sealing
 
-    public = recipient_keys.new(path)
+    if suite not in list(sealing.Kem):
+        raise RefusedHere(f"A recipient's key has one of the types {', '.join(sealing.Kem)}.")
+    public = recipient_keys.new(path, sealing.Kem(suite))
     print_json(public.to_json())
     err.print(
         f"Key id {public.key_id}. The private key is in {path}: what is sealed to it opens with nothing else.", markup=False

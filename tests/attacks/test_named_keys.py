@@ -12,6 +12,9 @@ from app.operations import named_keys, standing
 from app.operations.desk import Desk
 from app.operations.key_verbs import RIGHTS
 from tacit import Problem
+from tacit.opening import open_value
+from tacit.recipient import Kem, generate
+from tacit.sealing import NotOpened, from_text
 from tests.attacks.laid_bare import every_cell, execute, later, rows
 from tests.world import POLICY, ROOT_KEY
 
@@ -437,6 +440,45 @@ def test_r32_a_data_key_is_shown_once_and_unwrapped_with_the_right_to_decrypt(sm
     for one in made:
         assert one["data_key"].encode() not in kept
         assert base64.b64decode(one["data_key"]) not in kept
+
+
+@pytest.mark.parametrize("kem", list(Kem))
+def test_r31_what_is_sealed_opens_with_the_recipients_key_for_what_it_was_sealed_to_alone(small_world, kem):
+    world, mine = small_world, generate(kem)
+    world.owner.create_key("registry", kind="recipient", public_key=mine.public_key.to_json())
+    world.owner.put_key_grant("registry", world.ids["service"], ["seal"])
+    items = [{"reference": "a", "text": "x", "associated_data": "case-7"}, {"bytes": "AAE="}, {}, {"text": "y"}]
+    told = world.service.seal("registry", items)
+    assert (told["recipient"], told["organisation"]) == (mine.public_key.key_id, world.organisation)
+    first, second, bad, third = told["items"]
+    whose = {"key": mine, "recipient": "registry"}
+    assert open_value(first["sealed"], **whose, associated_data="case-7", organisation=world.organisation) == b"x"
+    assert open_value(second["sealed"], **whose) == b"\0\1"
+    assert bad["error"]["code"] == "invalid"
+    assert from_text(second["sealed"])[0] == from_text(third["sealed"])[0] != from_text(first["sealed"])[0], "one envelope each"
+    for wrong in (
+        {"associated_data": "case-8"},
+        {"recipient": "other"},
+        {"key": generate(kem)},
+        {"organisation": "0" * 36},
+    ):
+        with pytest.raises(NotOpened):
+            open_value(first["sealed"], **{**whose, "associated_data": "case-7", **wrong})
+    assert _code(world.service.encrypt, "registry", [{"text": "x"}]) == (403, "forbidden")
+    world.owner.delete_key("registry")
+    assert _code(world.service.seal, "registry", [{"text": "x"}]) == (404, "not-found")
+
+
+def test_weak_rsa_recipients_are_refused(small_world):
+    import base64 as b
+
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    for key in (rsa.generate_private_key(65537, 2048), rsa.generate_private_key(3, 3072)):
+        der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        body = generate(Kem.RSA_OAEP).public_key.to_json() | {"public": b.urlsafe_b64encode(der).decode().rstrip("=")}
+        assert _code(small_world.owner.create_key, "weak", kind="recipient", public_key=body) == (422, "invalid")
 
 
 def test_r28_keys_of_populations_are_no_keys_by_name(small_world):
