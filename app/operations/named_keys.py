@@ -117,6 +117,8 @@ def rotate_key(desk: Desk, caller: Caller, name: str, *, claim: Claim | None) ->
             place = {"organisation": caller.organisation, "scope": row.id}
             row.newest_version += 1
             keychain.create(tx, desk.keyring, desk.clock, keychain.NAMED, **place, version=row.newest_version)
+            # Held only once it is read back: of a rotation that fails to commit, nothing may be encrypted under.
+            desk.keyring.forget_purpose_key(keychain.NAMED, **place, version=row.newest_version)
             audit.note(desk, tx, caller, "rotate_key", row.id, key_version=row.newest_version)
             return _whole(tx, restamp(desk, row))
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.operations import named_keys, standing
+from app.operations import batch, key_verbs, named_keys, standing
 from app.operations.desk import Desk
 from app.operations.key_verbs import RIGHTS
 from tacit import Problem
@@ -117,6 +117,20 @@ def test_a_key_that_another_process_rotated_is_used_in_its_newest_version_at_onc
     world.partner.upload(dataset, ROW.replace(b"P-1", b"P-2"), media_type="text/csv")
     opened = world.owner.iterate_rows(dataset, purpose="check", open=["name"])
     assert [row["name"] for row in opened] == ["Name", "Name"], "the columns of both versions"
+
+
+def test_a_rotation_that_fails_leaves_no_version_in_memory_to_encrypt_under(small_world, monkeypatch):
+    desk, owner = small_world.desk, small_world.caller("owner")
+    _key(small_world)
+    scope = {"organisation": small_world.organisation, "scope": small_world.owner.get_key("notes")["id"]}
+    with monkeypatch.context() as broken:
+        broken.setattr("app.operations.named_keys.restamp", lambda *_: pytest.fail("the database went away"))
+        with pytest.raises(pytest.fail.Exception):
+            named_keys.rotate_key(desk, owner, "notes", claim=None)
+    assert 2 not in desk.keyring.purpose_versions("named", **scope)
+    assert small_world.owner.rotate_key("notes")["newest_version"] == 2  # by the server, whose version 2 is the one
+    sealed = key_verbs.encrypt(desk, standing.read(desk, small_world.tokens["service"], "notes"), [batch.Item(None, text="x")])
+    assert _one(small_world.service.decrypt("notes", [{"ciphertext": _one(sealed)["ciphertext"]}]))["text"] == "x"
 
 
 # Deletion

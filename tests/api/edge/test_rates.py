@@ -154,6 +154,18 @@ def test_pseudonyms_are_counted_in_identifiers_and_the_dictionary_ends_there(lim
     assert [detail for (detail,) in noted] == ['{"items": 15, "kind": "patient-id"}', '{"items": 5, "kind": "patient-id"}']
 
 
+@pytest.mark.attack("I20")
+def test_tokens_are_counted_as_identifiers_both_ways(limited):
+    limited.owner.create_key("cards", kind="tokenization")
+    limited.owner.put_key_grant("cards", limited.ids["service"], ["tokenize", "detokenize"])
+    token = limited.service.tokenize("cards", [{"text": f"P-{one}"} for one in range(15)])["items"][0]["token"]
+    limited.service.detokenize("cards", [{"token": token}] * 5)
+    token_header = {"Authorization": f"Bearer {limited.tokens['service']}"}
+    for verb, item in (("tokenize", {"text": "P"}), ("detokenize", {"token": token})):
+        refused = HTTP.post(f"{limited.url}/v1/keys/cards:{verb}", json={"items": [item]}, headers=token_header)
+        assert (refused.status_code, refused.json()["code"]) == (429, "rate-limited")
+
+
 def test_a_rate_of_zero_is_none(small_world):
     assert "ratelimit" not in _get(small_world, small_world.tokens["owner"]).headers
     assert Rates.of(requests_per_second=0, identifiers_per_hour=0, failures_per_minute=0) == Rates()
