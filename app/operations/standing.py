@@ -3,8 +3,8 @@
 Invariants
 - The rows of token, principal, key and grant are read at every request, in one statement and so in one snapshot. A token, a
   principal or a grant that is gone or changed counts from the next request on, whichever process changed it.
-- Whether their MACs hold, and what they say, depends on the token and those rows alone. It is worked out again unless every
-  column is what it was, MACs included; nothing else is remembered, and no refusal is.
+- Whether their MACs hold, and what they say, depends on the token, those rows and the system's keys alone. It is worked out
+  again unless every column is what it was, MACs included, and the keys are; nothing else is remembered, and no refusal is.
 - The time is looked at anew: a token ends when it expires.
 """
 
@@ -16,11 +16,12 @@ from typing import Any
 from app.clock import rfc3339
 from app.crypto.tokens import Token
 from app.errors import Unauthenticated
-from app.operations.authority import believe
+from app.operations.authority import AUTHORITY, believe
 from app.operations.desk import Caller, Desk
-from app.operations.keychain import system_key
+from app.operations.keychain import SYSTEM, system_key
 from app.store import standing, tables
 
+_CHECKED_BY = (AUTHORITY, "pepper")  # the system's keys behind the MACs of rows and of tokens
 _REFUSAL = "Send a valid token: Authorization: Bearer tacit_…"
 
 
@@ -41,9 +42,10 @@ def read(desk: Desk, bearer: str, key_name: str | None = None, *, patient: bool 
     found = standing.find(desk.database, token_id, key_name, patient=patient)
     if found is None:
         raise Unauthenticated(_REFUSAL)
-    made: Standing = kept[1] if kept is not None and kept[0] == found else _worked_out(desk, Token.parse(bearer), found)
+    facts = (found, *(desk.keyring.purpose_versions(purpose, organisation=SYSTEM, scope="") for purpose in _CHECKED_BY))
+    made: Standing = kept[1] if kept is not None and kept[0] == facts else _worked_out(desk, Token.parse(bearer), found)
     if kept is None or kept[1] is not made:
-        desk.remembered.keep(of, facts=found, result=made)
+        desk.remembered.keep(of, facts=facts, result=made)
     if made.caller.expires_at is not None and made.caller.expires_at <= desk.clock.now():
         raise Unauthenticated(_REFUSAL)
     return made
@@ -51,9 +53,9 @@ def read(desk: Desk, bearer: str, key_name: str | None = None, *, patient: bool 
 
 def _worked_out(desk: Desk, token: Token, found: tuple[Any, ...]) -> Standing:
     row, principal, key, grant = standing.rows(desk.database, found)
-    scopes = json.loads(row.scopes)
+    scopes = _scopes(row.scopes)
     believe(desk, principal)
-    fits = token.fits(
+    fits = scopes is not None and token.fits(
         row.verifier,
         system_key(desk, "pepper"),
         principal=principal.id,
@@ -62,7 +64,7 @@ def _worked_out(desk: Desk, token: Token, found: tuple[Any, ...]) -> Standing:
         scopes=scopes,
         expiry=None if row.expires_at is None else rfc3339(row.expires_at),
     )
-    if not fits or principal.disabled or row.role != principal.role:
+    if scopes is None or not fits or principal.disabled or row.role != principal.role:
         raise Unauthenticated(_REFUSAL)
     caller = Caller(
         id=principal.id,
@@ -76,3 +78,12 @@ def _worked_out(desk: Desk, token: Token, found: tuple[Any, ...]) -> Standing:
     if key is None or grant is None:
         return Standing(caller)
     return Standing(caller, believe(desk, key), frozenset(json.loads(believe(desk, grant).rights)))
+
+
+def _scopes(text: str) -> list[str] | None:
+    """Read what the verifier is about to be held against; None where somebody wrote what no token was made with."""
+    try:
+        scopes = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return scopes if isinstance(scopes, list) and all(isinstance(one, str) for one in scopes) else None

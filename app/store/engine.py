@@ -19,7 +19,7 @@ Invariants
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -93,14 +93,14 @@ class Database:
 
     def _embedded_row(self, text: str, given: Sequence[object], *, patient: bool) -> tuple[Any, ...] | None:
         """Ask SQLite itself: what SQLAlchemy does around a statement takes five times as long as the statement."""
-        with _said_as_unavailable():
-            connection = (self.engine if patient else self._looking).raw_connection()
+        with _said_as_unavailable(), closing((self.engine if patient else self._looking).raw_connection()) as connection:
+            cursor = connection.cursor()
             try:
-                found: tuple[Any, ...] | None = connection.cursor().execute(text, given).fetchone()
+                found: tuple[Any, ...] | None = cursor.execute(text, given).fetchone()
             except sqlite3.OperationalError:
                 raise Unavailable(_BUSY, retry_after=1) from None
             finally:
-                connection.close()
+                cursor.close()  # at once: an open statement is an open snapshot, which the log would be kept for
         return found
 
     def scrub(self, table: str) -> None:

@@ -376,6 +376,11 @@ def test_c15_a_grant_and_a_token_that_were_written_are_refused_though_others_are
     _encrypted(world)
     execute(world.desk, f"UPDATE tokens SET role = 'owner' WHERE principal_id = '{world.ids['service']}'")
     assert _code(world.service.encrypt, "notes", [{"text": "x"}]) == (401, "unauthenticated")
+    for scopes in ("junk", "{}", "[1]", '["encrypt", "decrypt"]'):
+        execute(
+            world.desk, "UPDATE tokens SET role = 'service', scopes = :scopes WHERE role IN ('owner', 'service')", scopes=scopes
+        )
+        assert _code(world.service.encrypt, "notes", [{"text": "x"}]) == (401, "unauthenticated"), scopes
 
 
 def test_what_is_remembered_is_forgotten_with_any_column_and_ends_with_the_token(small_world):

@@ -36,6 +36,10 @@ def test_a_single_row_is_the_drivers_own_and_a_lock_is_not_waited_for(world, bac
         with database.write() as tx:  # a writer holds nobody up
             tx.execute(sa.text("UPDATE tokens SET role = role"))
             assert database.row(wanted, {"id": token_id}, patient=False) == found
+        with database.engine.connect() as connection:
+            connection.rollback()
+            busy = connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        assert busy == 0, "no snapshot is left open"
 
 
 def test_a_table_that_is_gone_is_503(small_world):
