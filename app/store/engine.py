@@ -84,11 +84,10 @@ class Database:
     def row(self, statement: sa.Select[Any], parameters: Mapping[str, object], *, patient: bool) -> tuple[Any, ...] | None:
         """Return the one row of a statement as the driver gives it. What is not `patient` is told `Unavailable` at a lock."""
         compiled = self._compiled.get(statement) or self._compiled.setdefault(statement, statement.compile(self.engine))
-        named = compiled.construct_params(parameters)
         if self.embedded:
-            return self._embedded_row(compiled.string, [named[name] for name in compiled.positiontup], patient=patient)
+            return self._embedded_row(compiled.string, [parameters[name] for name in compiled.positiontup], patient=patient)
         with _said_as_unavailable(), self._looking.connect() as connection:
-            found = connection.exec_driver_sql(compiled.string, named).one_or_none()
+            found = connection.exec_driver_sql(compiled.string, dict(parameters)).one_or_none()
         return None if found is None else tuple(found)
 
     def _embedded_row(self, text: str, given: Sequence[object], *, patient: bool) -> tuple[Any, ...] | None:
