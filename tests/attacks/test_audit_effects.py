@@ -20,6 +20,8 @@ UNNOTED = {
     "price_query": "a plan, nothing is spent",
     "encrypt": "computes, stores nothing",
     "decrypt": "computes, stores nothing",
+    "rewrap": "computes, stores nothing",
+    "seal": "computes, stores nothing",
     "append_file": "a piece of a file that was noted; what becomes of the file is noted with the digest in its receipt",
 }
 MOVING = {"workers", "checkpoints", "deliveries"}  # what goes on in the background
@@ -64,6 +66,8 @@ def _objects_to_lose(world, things):
     things["tallies"]["contribute"] = fresh["id"]
     things["ended"] = world.operator.create_token(world.ids["partner"])["id"]
     world.owner.create_key("lost", kind="recipient", public_key=sealing.generate(sealing.Kem.X25519).public_key.to_json())
+    world.owner.create_key("gone")
+    world.owner.delete_key("gone")
     now = world.desk.clock.now()
     place = {"dataset_id": things["dataset"], "principal_id": world.ids["partner"]}
     with world.desk.database.write() as tx:
@@ -95,6 +99,8 @@ def _act(world, operation, method, path, things, number):
         path = path.replace("{token}", things["ended"])
     elif operation == "delete_key":
         path = path.replace("{key}", "lost")
+    elif operation == "recover_key":
+        path = path.replace("{key}", "gone")
     elif operation == "cancel_upload":
         named["upload"] = things["coming"]
     elif operation == "cancel_job":
