@@ -49,7 +49,7 @@ async def look(request: Request, token: str) -> Standing:
     if desk.database.embedded:
         try:
             return standing.read(desk, token, key_name, patient=False)
-        except Unavailable:  # locked, as it is while a crashed process's log is read: waiting is for a thread
+        except (Unavailable, Unauthenticated):  # a lock, or a key that another process made since: a thread looks closer
             pass
     return await run_in_threadpool(standing.read, desk, token, key_name)
 

@@ -18,7 +18,7 @@ from app.crypto.tokens import Token
 from app.errors import Unauthenticated
 from app.operations.authority import AUTHORITY, believe
 from app.operations.desk import Caller, Desk
-from app.operations.keychain import SYSTEM, system_key
+from app.operations.keychain import SYSTEM, every_system_key
 from app.store import standing, tables
 
 _CHECKED_BY = (AUTHORITY, "pepper")  # the system's keys behind the MACs of rows and of tokens
@@ -43,27 +43,24 @@ def read(desk: Desk, bearer: str, key_name: str | None = None, *, patient: bool 
     if found is None:
         raise Unauthenticated(_REFUSAL)
     facts = (found, *(desk.keyring.purpose_versions(purpose, organisation=SYSTEM, scope="") for purpose in _CHECKED_BY))
-    made: Standing = kept[1] if kept is not None and kept[0] == facts else _worked_out(desk, Token.parse(bearer), found)
-    if kept is None or kept[1] is not made:
+    if kept is not None and kept[0] == facts:
+        made: Standing = kept[1]
+    else:
+        made = _worked_out(desk, Token.parse(bearer), found, patient=patient)
         desk.remembered.keep(of, facts=facts, result=made)
     if made.caller.expires_at is not None and made.caller.expires_at <= desk.clock.now():
         raise Unauthenticated(_REFUSAL)
     return made
 
 
-def _worked_out(desk: Desk, token: Token, found: tuple[Any, ...]) -> Standing:
+def _worked_out(desk: Desk, token: Token, found: tuple[Any, ...], *, patient: bool) -> Standing:
     row, principal, key, grant = standing.rows(desk.database, found)
     scopes = _scopes(row.scopes)
     believe(desk, principal)
-    fits = scopes is not None and token.fits(
-        row.verifier,
-        system_key(desk, "pepper"),
-        principal=principal.id,
-        organisation=principal.organisation_id,
-        role=row.role,
-        scopes=scopes,
-        expiry=None if row.expires_at is None else rfc3339(row.expires_at),
-    )
+    holder = {"principal": principal.id, "organisation": principal.organisation_id, "role": row.role}
+    expiry = None if row.expires_at is None else rfc3339(row.expires_at)
+    peppers = every_system_key(desk, "pepper", look=patient)
+    fits = scopes is not None and any(token.fits(row.verifier, one, **holder, scopes=scopes, expiry=expiry) for one in peppers)
     if scopes is None or not fits or principal.disabled or row.role != principal.role:
         raise Unauthenticated(_REFUSAL)
     caller = Caller(
