@@ -35,7 +35,7 @@ class KeyRights(Body):
     """Rights on a key: the verbs. Which of them a key takes depends on its kind."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"rights": ["encrypt", "decrypt"]}]})
-    rights: Listed[Literal["encrypt", "decrypt", "rewrap", "tokenize", "detokenize", "seal", "new_data_key"]] = Field(
+    rights: Listed[Literal["encrypt", "decrypt", "rewrap", "tokenize", "detokenize", "seal", "new-data-key"]] = Field(
         min_length=1, max_length=7
     )
 

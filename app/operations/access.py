@@ -19,7 +19,7 @@ from app.store.tables import Dataset, Grant, Population
 
 UPLOAD, QUERY, EXPORT, ENCRYPT, DECRYPT, PSEUDONYMIZE = "upload", "query", "export", "encrypt", "decrypt", "pseudonymize"
 READ_SUBJECT, ERASE_SUBJECT = "read-subject", "erase-subject"
-REWRAP, TOKENIZE, DETOKENIZE, SEAL, NEW_DATA_KEY = "rewrap", "tokenize", "detokenize", "seal", "new_data_key"
+REWRAP, TOKENIZE, DETOKENIZE, SEAL, NEW_DATA_KEY = "rewrap", "tokenize", "detokenize", "seal", "new-data-key"
 
 
 def require_role(caller: Caller, *roles: str) -> None:

@@ -155,7 +155,7 @@ def _furnish(world):
     world.owner.create_key("notes", kind="encryption")
     world.owner.create_key("cards", kind="tokenization")
     world.owner.create_key("registry", kind="recipient", public_key=recipient.generate(recipient.Kem.X25519).public_key.to_json())
-    world.owner.put_key_grant("notes", world.ids["service"], ["encrypt", "decrypt", "rewrap", "new_data_key"])
+    world.owner.put_key_grant("notes", world.ids["service"], ["encrypt", "decrypt", "rewrap", "new-data-key"])
     world.owner.put_key_grant("cards", world.ids["service"], ["tokenize", "detokenize"])
     world.owner.put_key_grant("registry", world.ids["service"], ["seal"])
     key = paillier_key()
@@ -248,7 +248,7 @@ def _body(operation, things, number, principal):
         "create_tally": _tally(things["panel"], [principal], things["jwk"], name),
         "contribute": {"key_id": things["jwk"].key_id, "ciphertexts": [things["jwk"].to_wire(things["jwk"].encrypt(1))]},
         "create_key": {"name": name, "kind": "encryption"},
-        "put_key_grant": {"rights": ["encrypt", "decrypt", "rewrap", "new_data_key"]},
+        "put_key_grant": {"rights": ["encrypt", "decrypt", "rewrap", "new-data-key"]},
         "create_webhook": {"url": _HOOK, "events": ["upload.ready"]},
         "encrypt": {"items": [{"text": "a"}]},
         "decrypt": {"items": [{"ciphertext": "tacit:v1:x"}]},

@@ -36,7 +36,7 @@ def _furnish(world, paillier):
     population, dataset = world.filled()
     contributors = world.population(name="shops", unit="contributor")
     world.owner.create_key("notes", kind="encryption")
-    world.owner.put_key_grant("notes", world.ids["service"], ["encrypt", "decrypt", "rewrap", "new_data_key"])
+    world.owner.put_key_grant("notes", world.ids["service"], ["encrypt", "decrypt", "rewrap", "new-data-key"])
     world.owner.put_grant(dataset, world.ids["service"], ["export"])
     body = {
         "name": "revenue",
