@@ -1,5 +1,6 @@
 """The operator's commands: `python -m app init | serve | worker | migrate | rotate | token | …`; `--help` lists them.
 
+Also `verify | acknowledge | backup | restore`, for a store that was damaged, rolled back or moved.
 What shows a secret shows it once, on standard output; everything else speaks on standard error.
 """
 
@@ -19,7 +20,7 @@ from app.crypto.aead import new_key
 from app.crypto.keyring import Keyring
 from app.errors import Sealed, TacitError
 from app.main import close_desk, create_app, desk_over, open_desk, read_root_key, work
-from app.operations import checking, keychain, principals, purposes, replay, rotate
+from app.operations import backups, checking, keychain, principals, purposes, replay, rotate, system, verification
 from app.operations.desk import Desk
 from app.operations.tombstones import Tombstone
 from app.outside.checkpoint_file import CheckpointFile
@@ -68,7 +69,7 @@ def new_organisation(name: str, operator: Annotated[str, typer.Option()] = "oper
 @cli.command()
 def token(organisation: str, operator: str = "operator") -> None:
     """Make a new token for an operator who lost the last one; print it, once."""
-    desk = open_desk(Settings(), clock=SystemClock())
+    desk = open_desk(Settings(), clock=SystemClock(), anchored=False)
     with desk.database.write() as tx:
         home = grants.organisation_named(tx, organisation)
         found = None if home is None else grants.principal_named(tx, home.id, operator)
@@ -101,7 +102,7 @@ def rotate_keys(
     """Replace keys while the service runs; broken off, the same command goes on."""
     if root != (new_root_key_file is not None):
         raise typer.BadParameter("--root and --new-root-key-file go together.")
-    desk = open_desk(Settings(), clock=SystemClock())
+    desk = open_desk(Settings(), clock=SystemClock(), anchored=False)
     if purpose is not None:
         act = purposes.end_earlier if destroy_retired else purposes.rotate_purpose
         said, ended = act(desk, purpose, dry_run=dry_run), True
@@ -209,7 +210,7 @@ def verify_audit(
     settings = Settings()
     if checkpoints is not None and not checkpoints.exists():
         raise typer.BadParameter("There is no such file of checkpoints.")
-    desk = open_desk(settings, clock=SystemClock())
+    desk = open_desk(settings, clock=SystemClock(), anchored=False)
     with desk.database.read() as tx:
         homes = [one for one in store_audit.organisations(tx) if organisation in {None, one.name}]
     if not homes:
@@ -220,6 +221,56 @@ def verify_audit(
     for verdict in verdicts:
         print(json.dumps(verdict))
     raise typer.Exit(0 if all(verdict["why"] is None for verdict in verdicts) else 1)
+
+
+@cli.command()
+def verify() -> None:
+    """Check everything that is stored, also beside a service; close what is damaged; print what was found, and exit with 1."""
+    desk = open_desk(Settings(), clock=SystemClock(), anchored=False)
+    report = verification.verify(desk, say=lambda text: print(text, file=sys.stderr))
+    close_desk(desk)
+    print(json.dumps({"checked": report.checked, "bad": [one.as_json() for one in report.findings]}))
+    raise typer.Exit(1 if report.findings else 0)
+
+
+@cli.command()
+def acknowledge(
+    reason: Annotated[str, typer.Option(help="Why, for the audit log and the ledger.")],
+    organisation: Annotated[str, typer.Option(help="Whose operator acknowledges.")] = "default",
+    operator: Annotated[str, typer.Option()] = "operator",
+    dataset: Annotated[str | None, typer.Option(help="Lift this dataset's quarantine instead.")] = None,
+    in_spite: Annotated[bool, typer.Option("--in-spite", help="Though it does not verify.")] = False,
+) -> None:
+    """Let answers go on after a rollback; not beside a service that holds the anchor's file (POST /v1/system:acknowledge)."""
+    desk = open_desk(Settings(), clock=SystemClock())
+    with desk.database.read() as tx:
+        home = grants.organisation_named(tx, organisation)
+        found = None if home is None else grants.principal_named(tx, home.id, operator)
+    if found is None:
+        raise typer.BadParameter("There is no such operator.")
+    caller = principals.acting(desk, found.id)
+    print(json.dumps(system.acknowledge(desk, caller, reason=reason, dataset_id=dataset, in_spite=in_spite)))
+    close_desk(desk)
+
+
+@cli.command()
+def backup(folder: Annotated[Path, typer.Argument(help="A new or empty folder.")]) -> None:
+    """Write the whole database into a folder, also beside a service. It holds no root key: keep that apart."""
+    desk = open_desk(Settings(), clock=SystemClock(), anchored=False)
+    manifest = backups.backup(desk, folder)
+    close_desk(desk)
+    print(json.dumps(manifest))
+    print(f"The backup holds no root key; it opens only with {manifest['root_key']}. Keep a copy of that apart.", file=sys.stderr)
+
+
+@cli.command()
+def restore(folder: Annotated[Path, typer.Argument(help="What `backup` wrote.")]) -> None:
+    """Put a backup into an empty database, SQLite or PostgreSQL, after checking it; answers wait for `acknowledge`."""
+    settings = Settings()
+    settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    manifest = backups.restore(folder, url=settings.database(), root_key=read_root_key(settings), workplace=settings.folder)
+    print(json.dumps(manifest))
+    print("Restored. Start the service; it answers nothing until an operator acknowledges the rollback.", file=sys.stderr)
 
 
 def _found(settings: Settings, database: Database, keyring: Keyring, organisation: str, operator: str) -> None:

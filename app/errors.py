@@ -28,6 +28,10 @@
         ├── StillComputing            the answer is paid and not ready
         ├── QueryFailed               after the debit: uniform, spent, resumed by asking again
         ├── Integrity                 something stored is not what was stored
+        ├── Quarantined               one dataset stays closed until an operator looked at it
+        ├── RolledBack                the database is behind its anchor, or beside it (soundness R27)
+        ├── Unanchored                done, but the anchor outside could not be told; ask again
+        ├── ReadOnly                  an operator has stopped all changes for a while
         └── Sealed                    the root key is missing
 
 Invariants
@@ -302,9 +306,42 @@ class QueryFailed(Unavailable):
 
 
 class Integrity(Unavailable):
-    """Something stored is not what was stored; what it was is not said."""
+    """Something stored is not what was stored; what it was is not said. `dataset`: whose data that is, where it is one's."""
 
     code = "integrity"
+    dataset: str | None = None
+    named: str | None = None  # MAC of the manifest that it belongs to, as the head names it; None: the head itself
+    place: str | None = None  # in our own words: upload, row group, column
+
+    def of(self, dataset: str, *, named: str | None = None, place: str) -> "Integrity":
+        """Say whose data it is and where, unless that is known more closely already."""
+        if self.dataset is None:
+            self.dataset, self.named, self.place = dataset, named, place
+        return self
+
+
+class Quarantined(Unavailable):
+    """Stored data of this dataset failed its check; the others are served (threats C2, C4)."""
+
+    code = "quarantined"
+
+
+class RolledBack(Unavailable):
+    """The database is behind what was anchored outside it, or another history (soundness R27, threats C4, C14)."""
+
+    code = "rolled-back"
+
+
+class Unanchored(Unavailable):
+    """It is done and stands in the database, but could not be anchored outside, so it is not replied (soundness R27)."""
+
+    code = "unanchored"
+
+
+class ReadOnly(Unavailable):
+    """An operator has stopped all changes for a while."""
+
+    code = "read-only"
 
 
 class Sealed(Unavailable):

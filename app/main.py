@@ -7,11 +7,12 @@ heavy libraries wait for the first request that needs them, so that the process 
 import functools
 import logging
 import os
+import re
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -29,9 +30,13 @@ from app.jobs.kinds import KINDS
 from app.jobs.port import Jobs
 from app.jobs.runner import Kind
 from app.noise.sampler import Sampler, source
-from app.operations import keychain
+from app.operations import anchoring, keychain
+from app.operations.anchors import Anchors
+from app.operations.authority import AUTHORITY
 from app.operations.desk import Desk, Rules
 from app.outside.addresses import Reach
+from app.outside.anchor_table import TableAnchor
+from app.outside.anchors import Anchor, FileSeen, open_file
 from app.outside.checkpoint_file import CheckpointFile
 from app.outside.key_sources import GivenKey, KeyFile, KeySource, KmsKey, TransitKey
 from app.outside.webhooks import Sender
@@ -83,10 +88,10 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         current_default_thread_limiter().total_tokens = THREADS
         if furniture is not None:
-            with _at_work(*furniture, parsers=ours):
+            with _at_work(*furniture, parsers=ours, scrubbing=settings.scrub_bytes_per_second):
                 yield
             return
-        with _unsealing(app, door, opened, parsers=ours):
+        with _unsealing(app, door, opened, parsers=ours, scrubbing=settings.scrub_bytes_per_second):
             yield
 
     rates = Rates.of(
@@ -101,17 +106,18 @@ def create_app(
 
 
 @contextmanager
-def _at_work(desk: Desk, jobs: Jobs, *, parsers: bool) -> Iterator[None]:
+def _at_work(desk: Desk, jobs: Jobs, *, parsers: bool, scrubbing: int) -> Iterator[None]:
     """Do what a service does beside answering, for the time of a block; then close what was opened."""
-    from app.operations import checkpoints, deliveries, erase, files, janitor
+    from app.operations import checkpoints, deliveries, erase, files, janitor, scrub
 
     try:
-        janitor.sweep(desk, alone=desk.database.embedded)
-        files.sweep(desk, alone=desk.database.embedded)
-        erase.sweep(desk, alone=desk.database.embedded)
+        if not anchoring.is_stopped(desk):
+            janitor.sweep(desk, alone=desk.database.embedded)
+            files.sweep(desk, alone=desk.database.embedded)
+            erase.sweep(desk, alone=desk.database.embedded)
         desk.parsers.start()
-        swept = janitor.at_work(desk, also=lambda: _sweep(desk))
-        with swept, deliveries.at_work(desk), checkpoints.at_work(desk):
+        swept, scrubbed = janitor.at_work(desk, also=lambda: _sweep(desk)), scrub.at_work(desk, bytes_per_second=scrubbing)
+        with swept, deliveries.at_work(desk), checkpoints.at_work(desk), scrubbed:
             jobs.launch()
             yield
             jobs.shutdown()
@@ -120,7 +126,7 @@ def _at_work(desk: Desk, jobs: Jobs, *, parsers: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _unsealing(app: FastAPI, door: "Door", opened: Callable[[], Furnished], *, parsers: bool) -> Iterator[None]:
+def _unsealing(app: FastAPI, door: "Door", opened: Callable[[], Furnished], *, parsers: bool, scrubbing: int) -> Iterator[None]:
     """Try to open what a sealed service needs, in a thread of its own, and let everybody in once it is there."""
     from app.api.application import furnish
 
@@ -129,7 +135,7 @@ def _unsealing(app: FastAPI, door: "Door", opened: Callable[[], Furnished], *, p
     def unseal() -> None:
         while (furniture := patiently(opened, stop, tell=lambda why, pause: door.shut(why, again_in=pause))) is not None:
             try:
-                with _at_work(*furniture, parsers=parsers):
+                with _at_work(*furniture, parsers=parsers, scrubbing=scrubbing):
                     furnish(app, *furniture)
                     door.open()
                     _LOG.info("unsealed")
@@ -180,7 +186,7 @@ def open_jobs(settings: Settings, desk: Desk, *, kinds: Mapping[str, Kind] | Non
 
 def work(settings: Settings, stop: threading.Event, *, kinds: Mapping[str, Kind] | None = None) -> None:
     """Run jobs in this process until `stop` is set; then let running ones end, or hand them back."""
-    from app.operations import checkpoints, janitor
+    from app.operations import checkpoints, janitor, scrub
 
     try:
         desk = open_desk(settings, clock=SystemClock())
@@ -191,7 +197,8 @@ def work(settings: Settings, stop: threading.Event, *, kinds: Mapping[str, Kind]
         desk = later
     jobs = open_jobs(settings, desk, kinds=kinds, works_here=True)
     desk.parsers.start()
-    with janitor.at_work(desk, also=lambda: _sweep(desk)), checkpoints.at_work(desk):
+    swept, scrubbed = janitor.at_work(desk, also=lambda: _sweep(desk)), scrub.at_work(desk, bytes_per_second=0)
+    with swept, checkpoints.at_work(desk), scrubbed:
         jobs.launch(at_once=True)
         stop.wait()
         jobs.shutdown()
@@ -208,23 +215,53 @@ def _sweep(desk: Desk) -> None:
     named_keys.destroy_deleted(desk)
 
 
-def open_desk(settings: Settings, *, clock: Clock, parsers: Parsers | None = None) -> Desk:
-    """Open database and keys; `Sealed` or `Unavailable` say what to do when something is missing."""
+def open_desk(settings: Settings, *, clock: Clock, parsers: Parsers | None = None, anchored: bool = True) -> Desk:
+    """Open database, keys and anchor; `Sealed` or `Unavailable` say what to do when something is missing.
+
+    `anchored`: not for commands that run beside a service, which holds the anchor's file; what they write it anchors later.
+    """
     if settings.checkpoints is not None and not settings.checkpoints.parent.is_dir():
         raise Unavailable("The folder that TACIT_CHECKPOINTS names a file in does not exist: make it, or name another file.")
-    database = Database(settings.database(), patience=settings.database_patience_seconds)
-    try:
+    with ExitStack() as if_refused:
+        database = Database(settings.database(), patience=settings.database_patience_seconds)
+        if_refused.callback(database.close)
         schema.check_revision(database)
         keyring = Keyring(read_root_key(settings))
         keychain.load(database, keyring)
         keychain.lay_missing(database, keyring, clock)
-    except BaseException:
-        database.close()
-        raise
-    return desk_over(settings, database, keyring, clock, parsers=parsers)
+        anchor = open_anchor(settings, held=anchored)
+        if anchor is not None:
+            if_refused.callback(anchor.close)
+        anchors = Anchors(anchor, keyring.purpose_key(AUTHORITY, organisation=keychain.SYSTEM, scope=""))
+        desk = desk_over(settings, database, keyring, clock, parsers=parsers, anchors=anchors)
+        if anchored:
+            anchoring.start(desk)
+        if_refused.pop_all()
+    return desk
 
 
-def desk_over(settings: Settings, database: Database, keyring: Keyring, clock: Clock, *, parsers: Parsers | None = None) -> Desk:
+def open_anchor(settings: Settings, *, held: bool = True) -> Anchor | None:
+    """Return the anchor that the settings name; None for `off`. Not `held`: only looked at, where it is a file."""
+    place = settings.anchor_place()
+    if place == "off":
+        return None
+    if place.startswith("file:"):
+        path = Path(re.sub(r"^file:(//)?", "", place))
+        return open_file(path) if held else FileSeen(path)
+    if place.startswith(("postgresql://", "postgres://")) and place != settings.database():
+        return TableAnchor(place)
+    raise Unavailable("TACIT_ANCHOR is file:/path, postgresql://… of another database than the service's own, or off.")
+
+
+def desk_over(
+    settings: Settings,
+    database: Database,
+    keyring: Keyring,
+    clock: Clock,
+    *,
+    parsers: Parsers | None = None,
+    anchors: Anchors | None = None,
+) -> Desk:
     """Lay everything on the desk."""
     spool = settings.folder / "spool" if database.embedded else Path(tempfile.gettempdir()) / f"tacit-spool-{os.getuid()}"
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -255,6 +292,7 @@ def desk_over(settings: Settings, database: Database, keyring: Keyring, clock: C
         workers=ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2), thread_name_prefix="tacit-worker"),
         parsers=parsers or Parsers(),
         checkpoints=CheckpointFile(settings.checkpoints_path()),
+        anchors=anchors or Anchors(),
     )
 
 
@@ -263,6 +301,7 @@ def close_desk(desk: Desk, *, parsers: bool = True) -> None:
     if parsers:
         desk.parsers.close()
     desk.workers.shutdown(wait=True)
+    desk.anchors.close()
     desk.database.close()
 
 

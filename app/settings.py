@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     checkpoint_minutes: float = Field(default=10.0, gt=0)  # after so long, if there are any
     key_recovery_days: float = Field(default=30.0, gt=0)  # a deleted key can be recovered for so long, then it is destroyed
 
+    anchor: SecretStr | None = None  # file:/path, postgresql://… (shared by several processes) or off; default: `folder`/anchor
+    scrub_bytes_per_second: int = Field(default=2 * 2**20, ge=0)  # of stored data that is verified in the background; 0: none
+
     webhooks: Literal["public", "loopback"] = "public"  # loopback: for development, also to this machine, by http too
 
     backup_days: int = Field(default=0, ge=0, le=36_500)  # how long backups are kept: receipts of erasure say so; 0: unknown
@@ -80,6 +83,12 @@ class Settings(BaseSettings):
     def checkpoints_path(self) -> Path:
         """Return the file that checkpoints of the audit log are appended to."""
         return self.checkpoints or self.folder / "checkpoints.jsonl"
+
+    def anchor_place(self) -> str:
+        """Return where the anchor is: `off`, `file:…`, or the URL of another PostgreSQL database."""
+        if self.anchor is not None:
+            return self.anchor.get_secret_value()
+        return f"file:{(self.folder / 'anchor').resolve()}"
 
     def root_key_path(self) -> Path:
         """Return where the root key's file lies."""

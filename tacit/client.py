@@ -276,6 +276,18 @@ class Client(Rows, Disclosure, Jobs, Webhooks, Subjects):
         """Yield the signed checkpoints of the audit log, oldest first."""
         return self._pages("/v1/audit/checkpoints")
 
+    def get_system(self) -> Document:
+        """Return how the store stands: revision, anchor, quarantine, queue, ages of keys, disk. Operators."""
+        return self._get("/v1/system")
+
+    def acknowledge(self, reason: str, **more: Any) -> Document:
+        """Let answers go on after a rollback; with `dataset`, lift its quarantine (`in_spite=True`: though it fails)."""
+        return self._verb("/v1/system:acknowledge", {"reason": reason, **more})
+
+    def set_read_only(self, on: bool) -> Document:  # noqa: FBT001  it is the one thing that is said
+        """Stop every change, or allow them again."""
+        return self._verb("/v1/system:read-only", {"on": on})
+
 
 def _money(amounts: Body) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, int | float) else value for name, value in amounts.items()}

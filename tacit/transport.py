@@ -25,7 +25,7 @@ TRIES = 6
 FIRST_WAIT = 0.25
 LONGEST_WAIT = 20.0
 _AGAIN = frozenset({429, 502, 503, 504})  # 429: a rate; a spent budget is 409
-_FINAL = frozenset({"integrity", "sealed"})  # 503, but only the operator can help
+_FINAL = frozenset({"integrity", "quarantined", "read-only", "rolled-back", "sealed"})  # 503, but only the operator can help
 _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 Parameters = Mapping[str, str | int | list[str] | None]

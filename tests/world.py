@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from pydantic import SecretStr
 
 from app.api.connection import serving
 from app.clock import SystemClock
@@ -49,6 +50,7 @@ class World:
 
     def __init__(self, database_url: str, folder: Path, *, parsers: Parsers | None = None, **settings: Any) -> None:
         usual: dict[str, Any] = {"answer_deadline": "off", "paillier_minimum_bits": 2048, "stalled_upload_seconds": 5.0}
+        usual |= {"scrub_bytes_per_second": 0}  # tests touch stored bytes and look what comes of it; those of the scrub set it
         usual |= {"rate_per_second": 0, "failed_tokens_per_minute": 0}  # tests hammer; those of the rates set them
         self.settings = Settings(folder=folder, database_url=database_url, root_key=ROOT_KEY, **(usual | settings))
         self.parsers = parsers or _parsers()
@@ -64,6 +66,15 @@ class World:
             made = self.operator.create_principal(f"the-{role}", role, may_create_populations=role == "owner" or False)
             self.ids[role] = made["id"]
             self.tokens[role] = self.operator.create_token(made["id"])["token"]
+            setattr(self, role, self.client(role))
+
+    def resume(self, database_url: str) -> None:
+        """Serve the same people over another database, in the same folder, once this world is closed."""
+        self.settings = self.settings.model_copy(update={"database_url": SecretStr(database_url)})
+        self.desk = open_desk(self.settings, clock=SystemClock(), parsers=self.parsers)
+        self._stack = contextlib.ExitStack()
+        self.serve()
+        for role in ROLES:
             setattr(self, role, self.client(role))
 
     owner: Client
@@ -134,6 +145,7 @@ class World:
     def close(self) -> None:
         self._stack.close()
         self.desk.workers.shutdown(wait=True)
+        self.desk.anchors.close()
         self.desk.database.close()
 
 

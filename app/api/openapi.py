@@ -122,7 +122,7 @@ def _shape(operation: Mapping[str, Any]) -> Iterator[str]:
     kinds: list[type[e.TacitError]] = [e.Unavailable, e.Integrity, e.Sealed]
     where = {parameter["in"] for parameter in operation.get("parameters", ())}
     if operation.get("security") != []:
-        kinds += [e.Unauthenticated, e.Forbidden, e.RateLimited]
+        kinds += [e.Unauthenticated, e.Forbidden, e.RateLimited, e.ReadOnly, e.Quarantined, e.RolledBack, e.Unanchored]
     if "path" in where:
         kinds += [e.NotFound]
     kinds += [e.Invalid]  # an unknown parameter

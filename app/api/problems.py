@@ -155,6 +155,22 @@ TABLE: Mapping[type[e.TacitError], Row] = {
     e.Integrity: Row(
         503, "Stored data failed its check", "Tell the operator: what was touched stays closed; everything else is served."
     ),
+    e.Quarantined: Row(
+        503,
+        "The dataset is in quarantine",
+        "Stored data of it failed a check. The operator verifies and acknowledges; other datasets are served.",
+    ),
+    e.RolledBack: Row(
+        503,
+        "The database is not where it was",
+        "It is behind what was anchored outside it, as after the restore of a backup. The operator acknowledges, then go on.",
+    ),
+    e.Unanchored: Row(
+        503,
+        "Done, and not yet anchored",
+        "Send the same request with the same Idempotency-Key again: it is not done twice, and replied once it is anchored.",
+    ),
+    e.ReadOnly: Row(503, "Nothing can be changed now", "An operator has stopped changes for a while; what is there can be read."),
     e.Sealed: Row(503, "The service is sealed", "The operator must supply the root key."),
 }
 CODES: Mapping[str, type[e.TacitError]] = {kind.code: kind for kind in TABLE}

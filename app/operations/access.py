@@ -5,12 +5,14 @@ Promise: a foreign object is `NotFound`, one's own without the right is `Forbidd
 Invariants
 - Roles are fixed; rights on one object come from a grant whose MAC holds (soundness R25).
 - An owner has every right on the datasets of its organisation, an operator on none of the data.
+- Whoever wants something of a dataset's data is refused while it is in quarantine; who only looks at it is not.
 - Who received an unprotected release of a population may not ask in it unless a grant overrides that visibly (soundness R6).
 """
 
 import json
 
 from app.errors import Forbidden, NotFound
+from app.operations import quarantine
 from app.operations.authority import believe
 from app.operations.desk import OWNER, Caller, Desk
 from app.store import datasets, grants, populations
@@ -53,7 +55,7 @@ def dataset(desk: Desk, tx: Transaction, caller: Caller, dataset_id: str, right:
         raise NotFound("There is no such dataset.")
     believe(desk, found)
     if caller.role == OWNER:
-        return found
+        return _open(desk, tx, found, right)
     have = rights(desk, tx, caller, found.id)
     if caller.role in {"operator", "auditor"} and right is None:
         return found
@@ -61,6 +63,13 @@ def dataset(desk: Desk, tx: Transaction, caller: Caller, dataset_id: str, right:
         raise NotFound("There is no such dataset.")
     if right is not None and right not in have:
         raise Forbidden(f"This needs the right {right} on the dataset; its owner can grant it.")
+    return _open(desk, tx, found, right)
+
+
+def _open(desk: Desk, tx: Transaction, found: Dataset, right: str | None) -> Dataset:
+    """Return the dataset unless its data are wanted and it is closed."""
+    if right is not None:
+        quarantine.check(desk, tx, found.id)
     return found
 
 

@@ -32,7 +32,7 @@ from app.dp.public import PublicTable, Unit
 from app.dp.query import Query
 from app.dp.rows import RowGroup
 from app.errors import Forbidden, Integrity, NotFound, QueryFailed, StillComputing, Unavailable
-from app.operations import access, keychain, once, opened
+from app.operations import access, keychain, once, opened, quarantine
 from app.operations.authority import believe
 from app.operations.datasets import definition
 from app.operations.desk import ANALYST, OWNER, Caller, Desk
@@ -70,7 +70,8 @@ def ask(desk: Desk, caller: Caller, dataset_id: str, body: dict[str, Any], *, cl
         _refuse_recipients(desk, tx, caller, row)
     query, planned = _plan(desk, row, population, body)
     due = began + planned.deadline / 1000
-    paid = pay(desk, caller, row, population, planned, claim)
+    with quarantine.noticing(desk):
+        paid = pay(desk, caller, row, population, planned, claim)
     if not isinstance(paid, Paid):
         _wait(desk, due)
         return paid
@@ -109,6 +110,15 @@ def get_answer(desk: Desk, caller: Caller, dataset_id: str, answer_id: str) -> d
     asked = {**json.loads(entry.question or "{}"), "epsilon": decimal_text(budget.from_units(entry.epsilon))}
     query = json_form.read(asked, public_table(row, population), cap=budget.from_units(entry.epsilon))
     return _reply(desk, caller, population, entry, query=query, repeated=True)
+
+
+def opens(desk: Desk, entry: tables.LedgerEntry) -> bool:
+    """Tell whether the answer kept in an entry opens, and is of this very entry."""
+    try:
+        _opened_answer(desk, entry)
+    except Integrity:
+        return False
+    return True
 
 
 def list_answers(desk: Desk, caller: Caller, dataset_id: str, *, after: str, limit: int) -> dict[str, Any]:
@@ -251,6 +261,7 @@ def _reply(
             "earlier_totals": json.loads(population.earlier_totals),
             "unprotected_releases_so_far": releases,
             "bounds_from_data": inferred,
+            "anchor": desk.anchors.kind,
         },
     )
     cost = "0" if repeated else answer["paid"]["epsilon"]

@@ -74,7 +74,7 @@ def list_datasets(desk: Desk, caller: Caller, *, after: str, limit: int) -> dict
     """Return a page of the datasets that the caller may see."""
     with desk.database.read() as tx:
         everything = caller.role in {OPERATOR, OWNER, AUDITOR}
-        only = None if everything else [grant.object_id for grant in grants.of_principal(tx, caller.id, "dataset")]
+        only = None if everything else [believe(desk, one).object_id for one in grants.of_principal(tx, caller.id, "dataset")]
         rows = [believe(desk, row) for row in datasets.page(tx, caller.organisation, after=after, limit=limit, only=only)]
     return {"items": [shown(row) for row in rows], "next_cursor": rows[-1].id if len(rows) == limit else None}
 
@@ -208,7 +208,7 @@ def put_population_grant(
                 faults=[Fault("right-of-role", pointer="/rights")],
             )
         for held in grants.of_principal(tx, principal.id, "dataset"):
-            exported = datasets.find(tx, caller.organisation, held.object_id)
+            exported = datasets.find(tx, caller.organisation, believe(desk, held).object_id)
             if exported is not None and exported.population_id == row.id and access.EXPORT in json.loads(held.rights):
                 raise Conflict("This principal may export rows of the population; who may do both could name everybody.")
         grant = _put(desk, tx, row.id, principal.id, kind="population", rights=rights, override_reason=None)

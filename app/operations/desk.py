@@ -15,6 +15,7 @@ from app.clock import Clock
 from app.crypto.keyring import Keyring
 from app.crypto.signing import Signer
 from app.noise.sampler import Sampler
+from app.operations.anchors import Anchors
 from app.operations.receiving import Receiving
 from app.operations.remembered import Remembered
 from app.outside.addresses import Reach
@@ -67,6 +68,7 @@ class Desk:
     checkpoints: CheckpointFile | None = None  # where checkpoints of the audit log go outside the database
     large: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(1))  # whoever counts a whole table: one at a time
     remembered: Remembered = field(default_factory=Remembered)  # who asks (operations/standing.py)
+    anchors: Anchors = field(default_factory=Anchors)  # what the database had come to, outside it
     outbox: Event = field(default_factory=Event)  # set when an event was committed here: whoever delivers looks at once
 
 

@@ -1,6 +1,7 @@
 """Export: rows as the policy left them, streamed by row group, written into the ledger before the first byte (soundness R6).
 
 Invariants
+- Nothing leaves a database that is not where it was anchored, or a dataset in quarantine.
 - A purpose is stated; the entry `unprotected-release` is committed before anything is opened.
 - Pseudonyms stay pseudonyms, sealed cells stay sealed; `open` decrypts a column encrypted under a named key for who was granted
   `open:<key>` (owners excepted: the key's grant decides).
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 
 from app.deidentification.present import Presenter
 from app.errors import Fault, Forbidden, Invalid
-from app.operations import access, audit, keychain, opened
+from app.operations import access, audit, keychain, opened, releasing
+from app.operations.authority import believe
 from app.operations.datasets import definition
 from app.operations.desk import OWNER, SERVICE, Caller, Desk
 from app.operations.populations import record_unprotected
@@ -40,7 +42,7 @@ class Export:
 def export_rows(desk: Desk, caller: Caller, dataset_id: str, *, purpose: str, form: str, open_columns: Sequence[str]) -> Export:
     """Write the release into the ledger and return the stream of rows."""
     access.require_role(caller, OWNER, SERVICE)
-    with desk.database.write() as tx:
+    with releasing.writing(desk, caller, dataset_id) as tx:
         row = access.dataset(desk, tx, caller, dataset_id, access.EXPORT)
         have = access.rights(desk, tx, caller, row.id)
         schema, policy = definition(row)
@@ -51,7 +53,7 @@ def export_rows(desk: Desk, caller: Caller, dataset_id: str, *, purpose: str, fo
             desk, tx, caller, row.population_id, purpose=purpose, places={"dataset_id": row.id, "data_version": version.id}
         )
         audit.note(desk, tx, caller, "export_rows", row.id, purpose=purpose, opened=",".join(sorted(open_columns)))
-        rows = {name: _key_row(keys.named(tx, caller.organisation, name)) for name in names.values()}
+        rows = {name: _key_row(desk, keys.named(tx, caller.organisation, name)) for name in names.values()}
 
     def key_of(name: str, version_of_key: int) -> bytes | None:
         if not 1 <= version_of_key <= rows[name].newest_version:
@@ -83,7 +85,7 @@ def _keys_to_open(
     return wanted
 
 
-def _key_row(row: tables.NamedKey | None) -> tables.NamedKey:
+def _key_row(desk: Desk, row: tables.NamedKey | None) -> tables.NamedKey:
     if row is None:
         raise Invalid("A column's key is gone.")
-    return row
+    return believe(desk, row)

@@ -13,7 +13,7 @@ from typing import Any
 from app.deidentification.k_anonymity import release
 from app.deidentification.k_anonymity.generalized import Generalized
 from app.deidentification.k_anonymity.loss import Loss
-from app.operations import access, anonymity, audit, opened
+from app.operations import access, anonymity, audit, opened, releasing
 from app.operations.anonymity import Demand
 from app.operations.datasets import definition
 from app.operations.desk import OWNER, SERVICE, Caller, Desk
@@ -54,7 +54,7 @@ def _brought(
     sensitive: Sequence[str],
 ) -> tuple[opened.Version, release.Shape, anonymity.Brought]:
     """Write the release into the ledger, then open the rows and bring them to k."""
-    with desk.database.write() as tx:
+    with releasing.writing(desk, caller, dataset_id) as tx:
         row = access.dataset(desk, tx, caller, dataset_id, access.EXPORT)
         schema, policy = definition(row)
         stored = policy.stored(schema)

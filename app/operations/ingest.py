@@ -23,7 +23,21 @@ from typing import Any
 
 from app.clock import new_id
 from app.errors import Conflict, IdempotencyConflict, TooLarge
-from app.operations import access, audit, events, janitor, keychain, manifest, once, protect, quotas, receipt, replaced, retention
+from app.operations import (
+    access,
+    audit,
+    events,
+    janitor,
+    keychain,
+    manifest,
+    once,
+    protect,
+    quarantine,
+    quotas,
+    receipt,
+    replaced,
+    retention,
+)
 from app.operations.arriving import Body, Counted, counted
 from app.operations.attempt import Attempt, check, holds
 from app.operations.authority import restamp
@@ -106,7 +120,7 @@ def _begin(
 ) -> tuple[_Intake | None, dict[str, Any] | None]:
     """Check the right, claim the key and open the upload; or return what was kept under the key."""
     upload_id = new_id() if attempt is None else attempt.upload_id
-    with desk.database.write() as tx:
+    with quarantine.noticing(desk), desk.database.write() as tx:
         check(attempt, tx)
         row = access.dataset(desk, tx, caller, dataset_id, access.UPLOAD)
         kept = None if claim is None else once.begin(desk, tx, caller, claim, resource_id=upload_id)
@@ -237,7 +251,7 @@ def _finish(
         expires_at=retention.expiry(now, intake.dataset.retention_days, form.retention_days),
     )
     reply = receipt.reply(desk, caller, intake.dataset, outcome, digest=digest, mac=mac)
-    with desk.database.write() as tx:
+    with quarantine.noticing(desk), desk.database.write() as tx:
         check(intake.attempt, tx)
         datasets.hold(tx, intake.dataset.id)
         row = access.dataset(desk, tx, caller, intake.dataset.id, access.UPLOAD)

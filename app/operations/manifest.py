@@ -110,9 +110,12 @@ def manifest_mac(desk: Desk, blob: bytes) -> bytes:
 
 def believed_head(desk: Desk, row: tables.Dataset, head: tables.Head) -> HeadContent:
     """Return the content of a head that verifies and belongs to the dataset."""
-    believe(desk, head)
+    try:
+        believe(desk, head)
+    except Integrity as error:
+        raise error.of(row.id, place="head") from None
     if head.dataset_id != row.id:
-        raise Integrity("A dataset's head does not verify.")
+        raise Integrity("A dataset's head does not verify.").of(row.id, place="head")
     return HeadContent.from_text(head.content)
 
 
@@ -126,6 +129,13 @@ def move_head(desk: Desk, head: tables.Head, content: HeadContent) -> None:
 
 def believed_manifest(desk: Desk, tx: Transaction, row: tables.Dataset, named: HeadUpload) -> Manifest:
     """Return the manifest that the head names, verified."""
+    try:
+        return _manifest(desk, tx, row, named)
+    except Integrity as error:
+        raise error.of(row.id, named=named.manifest_mac, place=f"manifest of upload {named.upload}") from None
+
+
+def _manifest(desk: Desk, tx: Transaction, row: tables.Dataset, named: HeadUpload) -> Manifest:
     found = datasets.upload(tx, row.id, named.upload)
     if found is None or found.manifest is None or found.manifest_mac is None or found.generation != named.generation:
         raise Integrity("An upload that the dataset's head names is not there.")

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.crypto import contexts
+from app.crypto import contexts, prf
 from app.errors import Integrity
-from app.operations import keychain, manifest, protect
+from app.operations import keychain, manifest, protect, quarantine
 from app.operations.desk import Desk
 from app.store import datasets, tables
 from app.store.engine import Transaction
@@ -50,14 +50,29 @@ def row_groups(desk: Desk, version: Version, columns: Sequence[str]) -> Iterator
     """Give each row group in turn, fetched in a short snapshot of its own; `columns` are stored columns or the row uid."""
     for one in version.manifests:
         for ordinal, group in enumerate(one.groups):
-            if not group.emptied:
-                yield OpenGroup(open_group(desk, version.dataset, one, ordinal, group, columns), group.rows)
+            if group.emptied:
+                continue
+            with quarantine.noticing(desk):
+                columns_here = open_group(desk, version.dataset, one, ordinal, group, columns)
+            yield OpenGroup(columns_here, group.rows)
 
 
 def open_group(
     desk: Desk, dataset: tables.Dataset, one: manifest.Manifest, ordinal: int, group: manifest.Group, columns: Sequence[str]
 ) -> dict[str, Any]:
-    """Return columns of one row group that a verified manifest names; the organisation's KEKs are held (`hold_kek_of`)."""
+    """Return columns of one row group that a verified manifest names; `Integrity` says where the first did not open."""
+    try:
+        return _open_group(desk, dataset, one, ordinal, group, columns)
+    except Integrity as error:
+        column = "" if error.place is None else f", {error.place}"
+        where = f"upload {one.upload}, row group {ordinal}{column}"
+        named = manifest.manifest_mac(desk, one.to_bytes()).hex()
+        raise Integrity(error.detail).of(dataset.id, named=named, place=where) from None
+
+
+def _open_group(
+    desk: Desk, dataset: tables.Dataset, one: manifest.Manifest, ordinal: int, group: manifest.Group, columns: Sequence[str]
+) -> dict[str, Any]:
     places = {name: one.columns.index(name) for name in columns}
     with desk.database.read() as tx:
         row = datasets.row_group(tx, one.upload, ordinal, group.generation)
@@ -75,8 +90,14 @@ def open_group(
     data_key = keychain.open_data_key(desk, row.wrapped, context, organisation=dataset.organisation_id)
     opened = {}
     for name, place in places.items():
-        if sealed[place][-16:].hex() != group.tags[place]:
-            raise Integrity("A stored column is not the one that its manifest names.")
-        chunk = protect.stored_context(dataset, one, ordinal, group, place)
-        opened[name] = open_column(data_key, sealed[place], chunk)
+        try:
+            _same_tag(sealed[place], group.tags[place])
+            opened[name] = open_column(data_key, sealed[place], protect.stored_context(dataset, one, ordinal, group, place))
+        except Integrity as error:
+            raise error.of(dataset.id, place=f"column {place}") from None
     return opened
+
+
+def _same_tag(sealed: bytes, tag: str) -> None:
+    if not prf.same(sealed[-16:].hex().encode(), tag.encode()):
+        raise Integrity("A stored column is not the one that its manifest names.")

@@ -1,6 +1,7 @@
 """Paying for a question: the debit with the version pinned, or the entry that paid for it before (soundness R15, R18, R32).
 
 Invariants
+- Nothing is paid in a database that is not where it was anchored (soundness R27): compared in the transaction that debits.
 - Debit, entry and audit are one transaction; the population's total and the caller's allowance are taken from both or neither.
 - A question's key on one version is unique in the ledger: of two that ask at once one pays.
 - Under an Idempotency-Key the claim names the entry that was paid or found: the same request finds that entry again, whatever was
@@ -16,8 +17,8 @@ from typing import Any
 from app.clock import new_id
 from app.crypto import aead
 from app.dp.plan import Plan
-from app.errors import BudgetExhausted, Unavailable, VersionNotAnswerable
-from app.operations import access, audit, events, ledger, manifest, once, opened
+from app.errors import BudgetExhausted, Unanchored, Unavailable, VersionNotAnswerable
+from app.operations import access, anchoring, audit, events, ledger, manifest, once, opened, quarantine
 from app.operations.authority import believe
 from app.operations.desk import OWNER, Caller, Desk
 from app.operations.once import Claim
@@ -39,16 +40,39 @@ def pay(
     desk: Desk, caller: Caller, row: tables.Dataset, population: tables.Population, planned: Plan, claim: Claim | None
 ) -> Paid | dict[str, Any]:
     """Commit the debit, or find the entry that paid before; or return what the same request was told under its key."""
-    epsilon, _, _ = planned.cost.as_units()
     lease_id, entry_id = new_id(), new_id()
+    try:
+        return _pay(desk, caller, row, population, planned, claim, lease_id=lease_id, entry_id=entry_id)
+    except Unanchored:  # paid, and nobody computes it: whoever asks again goes on with it
+        with desk.database.write() as tx:
+            populations.give_up(tx, entry_id, lease_id=lease_id, now=desk.clock.now())
+        once.let_go(desk, caller, claim, resource_id=entry_id)
+        raise
+
+
+def _pay(
+    desk: Desk,
+    caller: Caller,
+    row: tables.Dataset,
+    population: tables.Population,
+    planned: Plan,
+    claim: Claim | None,
+    *,
+    lease_id: str,
+    entry_id: str,
+) -> Paid | dict[str, Any]:
+    epsilon, _, _ = planned.cost.as_units()
     lease = timedelta(seconds=max(60, planned.deadline // 500))  # longer than anybody computes; then somebody else may
+    recalled = anchoring.recall(desk, caller, population_id=population.id, dataset_id=row.id)
     with desk.database.write() as tx:
+        quarantine.check(desk, tx, row.id)
         before = once.Before()
         if claim is not None:
             before = once.resume(desk, tx, caller, claim, resource_id=entry_id, lease=max(lease, once.LEASE))
+        version, now = opened.pin(desk, tx, row), desk.clock.now()
+        anchoring.compare(desk, tx, recalled)  # a head that does not even verify is damage to one dataset, and was told so
         if before.reply is not None:
             return before.reply
-        version, now = opened.pin(desk, tx, row), desk.clock.now()
         begun = _begun(tx, row, planned, before)
         known = begun or populations.paid(tx, _question_key(row, version.id, planned), epsilon)
         if known is not None:

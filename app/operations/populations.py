@@ -132,8 +132,8 @@ def get_budget(desk: Desk, caller: Caller, population_id: str) -> dict[str, Any]
     access.require_role(caller, OPERATOR, OWNER, ANALYST, AUDITOR)
     with desk.database.read() as tx:
         row = access.population(desk, tx, caller, population_id)
-        if caller.role == ANALYST and populations.allowance(tx, row.id, caller.id) is None:
-            raise NotFound("There is no such population.")
+        if caller.role == ANALYST:
+            _require_allowance(desk, tx, caller, row.id)
         return {
             **shown(row),
             "spent": {"epsilon": _decimal(row.spent_epsilon)},
@@ -148,10 +148,18 @@ def list_ledger(desk: Desk, caller: Caller, population_id: str, *, after: str, l
     with desk.database.read() as tx:
         row = access.population(desk, tx, caller, population_id)
         own = caller.id if caller.role == ANALYST else None
-        if own is not None and populations.allowance(tx, row.id, caller.id) is None:
-            raise NotFound("There is no such population.")
+        if own is not None:
+            _require_allowance(desk, tx, caller, row.id)
         entries = populations.ledger(tx, row.id, principal_id=own, after=after, limit=limit)
     return {"items": [ledger.shown(entry) for entry in entries], "next_cursor": entries[-1].id if len(entries) == limit else None}
+
+
+def _require_allowance(desk: Desk, tx: Transaction, caller: Caller, population_id: str) -> None:
+    """Raise `NotFound` without an allowance: a verified one is what lets an analyst see a population."""
+    held = populations.allowance(tx, population_id, caller.id)
+    if held is None:
+        raise NotFound("There is no such population.")
+    believe(desk, held)
 
 
 def remaining(desk: Desk, tx: Transaction, row: tables.Population, principal_id: str) -> dict[str, Any]:
@@ -165,14 +173,24 @@ def remaining(desk: Desk, tx: Transaction, row: tables.Population, principal_id:
 
 
 def record_unprotected(
-    desk: Desk, tx: Transaction, caller: Caller, population_id: str, *, purpose: str, places: dict[str, str | None]
+    desk: Desk,
+    tx: Transaction,
+    caller: Caller,
+    population_id: str,
+    *,
+    purpose: str,
+    places: dict[str, str | None],
+    to: str | None = None,
 ) -> str:
-    """Write what leaves outside differential privacy into the ledger, before it leaves (soundness R6); return the entry's id."""
+    """Write what leaves outside differential privacy into the ledger, before it leaves (soundness R6); return the entry's id.
+
+    It goes to the caller, unless `to` says whom it went to.
+    """
     now = desk.clock.now()
     entry = tables.LedgerEntry(
         id=new_id(),
         population_id=population_id,
-        principal_id=caller.id,
+        principal_id=to or caller.id,
         kind="unprotected-release",
         purpose=purpose,
         epsilon=0,

@@ -21,7 +21,7 @@ from app.deidentification.risk.counting import Counting
 from app.deidentification.risk.diversity import diversity
 from app.deidentification.risk.report import BANDS, THRESHOLDS, report
 from app.errors import Fault, Invalid
-from app.operations import access, anonymity, audit, opened
+from app.operations import access, anonymity, audit, opened, releasing
 from app.operations.anonymity import Brought, Demand
 from app.operations.datasets import definition
 from app.operations.desk import OWNER, Caller, Desk
@@ -81,7 +81,7 @@ def risk_report(desk: Desk, caller: Caller, dataset_id: str, asked: Asked) -> di
 
 
 def _report(desk: Desk, caller: Caller, dataset_id: str, asked: Asked) -> dict[str, Any]:
-    with desk.database.write() as tx:
+    with releasing.writing(desk, caller, dataset_id) as tx:
         row = access.dataset(desk, tx, caller, dataset_id)
         schema, policy = definition(row)
         stored = policy.stored(schema)

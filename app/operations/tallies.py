@@ -32,7 +32,7 @@ from app.errors import (
     TallyNotReady,
     UnblindedCiphertext,
 )
-from app.operations import access, audit, events, tally_definition
+from app.operations import access, anchoring, audit, events, tally_definition
 from app.operations.authority import believe, stamp
 from app.operations.desk import ANALYST, OWNER, PARTNER, SERVICE, Caller, Desk
 from app.operations.once import Claim, once
@@ -167,7 +167,9 @@ def close_tally(desk: Desk, caller: Caller, tally_id: str, *, claim: Claim | Non
     if caller.id == row.key_owner_id:
         raise Forbidden("The key owner never closes a tally; its deadline or the roster's owner does.")
     total = _snapshot(desk, row)
+    recalled = anchoring.recall(desk, caller, population_id=row.population_id)
     with desk.database.write() as tx:
+        anchoring.compare(desk, tx, recalled)
         return once(desk, tx, caller, claim, lambda: _shown(_close(desk, tx, caller, row, total)))
 
 
@@ -178,11 +180,13 @@ def get_sum(desk: Desk, caller: Caller, tally_id: str) -> dict[str, Any]:
         row = _seen(desk, tx, caller, tally_id)
     if row.key_owner_id != caller.id:
         raise NotFound("There is no such tally.")
+    recalled = anchoring.recall(desk, caller, population_id=row.population_id)
     if row.state == "open":
         if desk.clock.now() < row.deadline:
             raise TallyNotReady("The tally is open until its deadline; its sum can be read after that.")
         total = _snapshot(desk, row)
         with desk.database.write() as tx:
+            anchoring.compare(desk, tx, recalled)
             return _sum_of(desk, _close(desk, tx, caller, row, total))
     return _sum_of(desk, row)
 

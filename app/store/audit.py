@@ -13,6 +13,9 @@ from app.store.tables import AuditEntry, LedgerEntry, Organisation, Population
 _TOGETHER = 500
 _BEFORE_ALL = -(2**63)  # an ordinal that somebody wrote into the database may be any
 
+_TOGETHER = 500
+_BEFORE_ALL = -(2**63)  # an ordinal that somebody wrote into the database may be any
+
 
 def last(tx: Transaction, organisation: str) -> AuditEntry | None:
     """Return the newest entry, holding the organisation's log until the transaction ends."""

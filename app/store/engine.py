@@ -14,12 +14,15 @@ Invariants
 - No parameter of a statement reaches an error text or a log (`hide_parameters=True`).
 - No parsing, hashing, sealing or network happens inside `write()`; what it holds stays under 32 MB.
 - `scrub()` leaves nothing of deleted rows in SQLite's file and log, nor of deleted keys in PostgreSQL's table (soundness R33).
+- What a transaction came to is handed to the `witness` once it is on the disk and its turn is over, before `write()` returns:
+  commit, anchor, reply (soundness R27; `store/marks.py` says what that is).
 """
 
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,9 +32,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from app.errors import Conflict, Unavailable
+from app.errors import Conflict, ReadOnly, Unanchored, Unavailable
 
 Transaction = Session
+
+
+class Writing(Session):
+    """A writing transaction; a type of its own, so that `store/marks.py` may watch what is written and nothing else."""
+
 
 WRITERS = 20  # on PostgreSQL, of 32 connections
 WAITING = 64  # writers at once, the waiting ones among them
@@ -53,6 +61,7 @@ class Database:
         self._compiled: dict[Any, Any] = {}  # statements of `row`, of which there are few
         self._turns = threading.BoundedSemaphore(1 if self.embedded else WRITERS)
         self._places = threading.BoundedSemaphore(WAITING)
+        self.witness: Callable[[Any], None] | None = None
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
@@ -61,10 +70,17 @@ class Database:
             yield session
 
     @contextmanager
-    def write(self) -> Iterator[Transaction]:
-        """Give a writing transaction, on SQLite the one; commit at the end, roll back on any error."""
-        with self._turn(), _said_as_unavailable(), Session(self._writing, expire_on_commit=False) as session, session.begin():
+    def write(self, *, even_read_only: bool = False) -> Iterator[Transaction]:
+        """Give a writing transaction, on SQLite the one; commit at the end, roll back on any error; then tell the witness."""
+        with self._turn(), _said_as_unavailable(), Writing(self._writing, expire_on_commit=False) as session, session.begin():
+            if not even_read_only and session.scalar(_STOPPED):
+                raise ReadOnly("An operator has stopped changes for a while; nothing was changed. Try again.", retry_after=30)
             yield session
+        if self.witness is not None and "marks" in session.info:
+            try:
+                self.witness(session.info["marks"])
+            except Unavailable:
+                raise Unanchored("It is done, but could not be anchored; send the same request again.", retry_after=2) from None
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -114,6 +130,10 @@ class Database:
         if not done:
             raise Unavailable("What was deleted could not be cleaned out of the database yet; send it again.", retry_after=1)
 
+    def path(self) -> Path:
+        """Return the file of an embedded database."""
+        return Path(str(self.engine.url.database))
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
@@ -133,6 +153,7 @@ def after_commit(tx: Transaction, act: Callable[[], None]) -> None:
     sa.event.listen(tx, "after_commit", lambda _: act(), once=True)
 
 
+_STOPPED = sa.text("SELECT read_only FROM store_state WHERE id = 1")
 _LONGEST = 60_000  # milliseconds of one statement, or of silence on a connection to PostgreSQL
 _SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.store import marks
 from app.store.engine import Transaction
 from app.store.tables import Allowance, LedgerEntry, Population
 
@@ -38,6 +39,7 @@ def allowance(tx: Transaction, population_id: str, principal_id: str) -> Allowan
 
 def spend_total(tx: Transaction, population_id: str, *, epsilon: int, total: int) -> bool:
     """Add to what is spent if it stays within `total`, the verified one; say whether it did."""
+    marks.spent(tx, population_id)
     spent = Population.spent_epsilon
     done = tx.execute(
         sa.update(Population)
@@ -50,6 +52,7 @@ def spend_total(tx: Transaction, population_id: str, *, epsilon: int, total: int
 
 def spend_allowance(tx: Transaction, population_id: str, principal_id: str, *, epsilon: int, limit: int) -> bool:
     """Add to what a principal has spent if it stays within `limit`, the verified one; say whether it did."""
+    marks.spent(tx, population_id, principal_id)
     spent = Allowance.spent_epsilon
     done = tx.execute(
         sa.update(Allowance)

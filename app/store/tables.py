@@ -13,6 +13,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.store.base import Authenticated, Id, Table
 from app.store.checkpoints import Checkpoint as Checkpoint
+from app.store.closed import QuarantinedDataset as QuarantinedDataset
+from app.store.closed import StoreState as StoreState
 from app.store.erased import Erasure as Erasure
 from app.store.pending import Delivery as Delivery
 from app.store.pending import File as File

@@ -47,7 +47,9 @@ def _set_trap(point: str) -> None:
 
 
 def _ask_and_die(told: dict[str, Any], point: str, dataset: str) -> None:
-    settings = Settings(folder=Path(told["folder"]), database_url=told["url"], root_key=ROOT_KEY, answer_deadline="off")
+    settings = Settings(
+        folder=Path(told["folder"]), database_url=told["url"], root_key=ROOT_KEY, anchor="off", answer_deadline="off"
+    )
     desk = open_desk(settings, clock=SystemClock())
     caller = principals.authenticate(desk, told["token"])
     _set_trap(point)

@@ -91,7 +91,9 @@ POINTS: dict[str, Callable[[], None]] = {
 
 
 def _send_and_die(told: dict[str, Any], point: str, dataset: str) -> None:
-    settings = Settings(folder=Path(told["folder"]), database_url=told["url"], root_key=ROOT_KEY, uploads_per_principal=0)
+    settings = Settings(
+        folder=Path(told["folder"]), database_url=told["url"], root_key=ROOT_KEY, anchor="off", uploads_per_principal=0
+    )
     desk = open_desk(settings, clock=SystemClock())
     caller = principals.authenticate(desk, told["token"])
     ingest.Limits = functools.partial(Limits, row_group_rows=ROWS.count(b"\n") // ROW_GROUPS)  # type: ignore[assignment,misc]

@@ -21,7 +21,7 @@ from tests.world import POLICY, ROOT_KEY, ROWS, SCHEMA, UNIT
 
 def race(url: str, folder: str, token: str, *, names: list[str], number: int, tries: int, start: Any, results: Any) -> None:
     """Ask `tries` questions that nobody else asks, on each dataset in turn; report how many were accepted and refused."""
-    settings = Settings(folder=Path(folder), database_url=url, root_key=ROOT_KEY, answer_deadline="off")
+    settings = Settings(folder=Path(folder), database_url=url, root_key=ROOT_KEY, anchor="off", answer_deadline="off")
     desk = open_desk(settings, clock=SystemClock())
     caller = principals.authenticate(desk, token)
     answer.price_query(desk, caller, names[0], count_question(0))  # everything is loaded before the gun
@@ -82,7 +82,7 @@ def race_under_one_key(
     url: str, folder: str, tokens: dict[str, str], *, courses: list[tuple[str, dict[str, Any]]], start: Any, results: Any
 ) -> None:
     """Do each thing at the same moment as the others and under the same key; report each reply, or the code of the refusal."""
-    settings = Settings(folder=Path(folder), database_url=url, root_key=ROOT_KEY, answer_deadline="off")
+    settings = Settings(folder=Path(folder), database_url=url, root_key=ROOT_KEY, anchor="off", answer_deadline="off")
     desk = open_desk(settings, clock=SystemClock())
     callers = {role: principals.authenticate(desk, token) for role, token in tokens.items()}
     outcome: list[Any] = []
@@ -98,6 +98,6 @@ def race_under_one_key(
 
 def die_unanswered(url: str, folder: str, token: str, *, name: str, claim: Claim) -> None:
     """Create a population and be killed between the commit and the reply."""
-    desk = open_desk(Settings(folder=Path(folder), database_url=url, root_key=ROOT_KEY), clock=SystemClock())
+    desk = open_desk(Settings(folder=Path(folder), database_url=url, root_key=ROOT_KEY, anchor="off"), clock=SystemClock())
     act(desk, {"owner": principals.authenticate(desk, token)}, "create_population", {"name": name}, claim)
     os.kill(os.getpid(), signal.SIGKILL)

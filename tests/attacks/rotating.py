@@ -36,7 +36,7 @@ POINTS: dict[str, Callable[[], None]] = {
 
 
 def _open(told: dict[str, Any]) -> Any:
-    settings = Settings(folder=Path(told["folder"]), database_url=told["url"], root_key=ROOT_KEY)
+    settings = Settings(folder=Path(told["folder"]), database_url=told["url"], root_key=ROOT_KEY, anchor="off")
     return open_desk(settings, clock=SystemClock())
 
 

@@ -24,6 +24,7 @@ class Served:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         usual = {"folder": world.settings.folder, "database_url": world.settings.database(), "root_key": ROOT_KEY}
+        usual |= {"anchor": "off"}  # the world's own process holds the file
         usual |= {"port": self.port, "answer_deadline": "off", "rate_per_second": 0, "failed_tokens_per_minute": 0}
         self._environment = os.environ | {f"TACIT_{name.upper()}": str(value) for name, value in (usual | settings).items()}
         self.url = f"http://127.0.0.1:{self.port}"

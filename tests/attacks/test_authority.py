@@ -88,7 +88,9 @@ def test_c15_rights_bounds_and_totals_written_into_the_database_are_refused_on_r
     for use in uses:
         with pytest.raises(Problem) as refused:
             use(world, population, dataset)
-        assert (refused.value.code, refused.value.status) == ("integrity", 503), (what, use.__name__)
+        closed = {"quarantined"} if table == "heads" and use is not uses[0] else set()  # by the first that found it
+        assert refused.value.status == 503
+        assert refused.value.code in (closed or {"integrity"}), (what, use.__name__)
     assert rows(world.desk, "SELECT count(*) FROM ledger") == [(0,)]
     assert rows(world.desk, "SELECT sum(spent_epsilon) FROM populations") == [(0,)]
 
@@ -105,6 +107,41 @@ def test_c15_a_grant_that_somebody_inserted_is_refused(world):
         client.ask(dataset, count_question(0))
     assert refused.value.code == "integrity"
     assert world.analyst.ask(dataset, count_question(0)).cost == {"epsilon": "1"}
+
+
+@pytest.mark.attack("C15")
+def test_c15_a_grant_without_its_mac_lists_no_dataset_and_hides_no_export(world):
+    _, dataset = world.filled()
+    impatient(world)
+    grant = "INSERT INTO grants (object_id, principal_id, kind, rights, version, mac) VALUES (:d, :s, 'dataset', :r, 1, :m)"
+    execute(world.desk, grant, d=dataset, s=world.ids["service"], r='["export"]', m=bytes(32))
+    for use in (
+        lambda: list(world.service.list_datasets()),
+        lambda: world.owner.put_population_grant(
+            world.analyst.get_dataset(dataset)["population"], world.ids["service"], ["pseudonymize"]
+        ),
+    ):
+        with pytest.raises(Problem) as refused:
+            use()
+        assert refused.value.code == "integrity"
+
+
+@pytest.mark.attack("C15")
+def test_c15_an_allowance_without_its_mac_shows_no_population(world):
+    population, _ = world.filled()
+    stranger, client = world.newcomer("stranger", "analyst")
+    columns = "population_id, principal_id, epsilon, delta, rho, spent_epsilon, spent_delta, spent_rho, version, mac"
+    execute(
+        world.desk,
+        f"INSERT INTO allowances ({columns}) VALUES (:p, :s, 1, 0, 0, 0, 0, 0, 1, :m)",
+        p=population,
+        s=stranger,
+        m=bytes(32),
+    )
+    for use in (lambda: client.budget(population), lambda: list(client.ledger(population))):
+        with pytest.raises(Problem) as refused:
+            use()
+        assert refused.value.code == "integrity"
 
 
 @pytest.mark.attack("C15")

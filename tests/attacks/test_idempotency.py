@@ -39,6 +39,8 @@ READS = {
     "cancel_job",
     "test_webhook",
     "retry_delivery",
+    "acknowledge",
+    "set_read_only",
 }  # POST because of what they carry, and nothing comes of them; or, asked twice, the same comes of it as asked once
 # Operation → what to count: as many rows more as effects.
 EFFECTS = {

@@ -104,6 +104,9 @@ RULES = {
     "retry_delivery": {"owner", "partner"},
     "list_audit": {"auditor"},
     "list_checkpoints": {"auditor"},
+    "get_system": {"operator"},
+    "acknowledge": {"operator"},
+    "set_read_only": {"operator"},
 }
 PUBLIC = {"healthz", "readyz", "signing_keys", "files_options"}
 LISTS = {
@@ -117,6 +120,8 @@ LISTS = {
     "list_audit",
     "list_checkpoints",
     "get_me",
+    "get_system",  # of the one store that all organisations share; the datasets in it are one's own
+    "set_read_only",
 }
 CREATES = {
     "infer_schema",
@@ -258,6 +263,8 @@ def _body(operation, things, number, principal):
         "detokenize": {"items": [{"token": "tacit:t1:x"}]},
         "seal": {"items": [{"text": "a"}]},
         "update_key": {"min_version": 1},
+        "acknowledge": {"reason": "mended", "dataset": things["dataset"]},
+        "set_read_only": {"on": False},
     }
     return bodies.get(operation)
 

@@ -182,6 +182,7 @@ def test_c5_served_as_a_process_it_lives_sealed_and_ends_in_order(small_world, t
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     told = {"FOLDER": tmp_path, "DATABASE_URL": small_world.settings.database(), "PORT": port, "ROOT_KEY_FILE": key}
+    told["ANCHOR"] = "off"  # the world's own process holds the file
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TACIT_")}
     environment |= {f"TACIT_{name}": str(value) for name, value in told.items()}
     process = subprocess.Popen([sys.executable, "-m", "app", "serve"], cwd=ROOT, env=environment, stderr=subprocess.PIPE)

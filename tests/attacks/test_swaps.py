@@ -20,6 +20,7 @@ from tests.attacks.protected import COLUMNS, PROBES, furnish, put, refused, rows
 from tests.attacks.test_mutations import REFUSALS
 from tests.conftest import FULL
 
+ALONE = {"store_state"}  # has one row
 PAIRS = 1500 if FULL else 2  # of a table: more than any has, but the audit log, every use of which reads all of it
 PARENTS = ("organisation_id", "upload_id", "dataset_id", "population_id", "object_id", "file_id", "purpose", "webhook_id")
 
@@ -97,8 +98,10 @@ def test_c3_no_protected_cell_and_no_row_is_used_in_another_ones_place(world):
     checkpoints.make(world.desk, at_once=True)
     world.operator.create_principal("one-more", "auditor")
     checkpoints.make(world.desk, at_once=True)
-    told = dict.fromkeys(PROBES, 0)
+    told = dict.fromkeys(PROBES.keys() - ALONE, 0)
     for table, names in COLUMNS.items():
+        if table in ALONE:
+            continue
         found = rows_of(rich, table)
         assert len(found) > 1, table
         for one, other in _pairs(table, found, chance):

@@ -64,7 +64,7 @@ class Working:
     def __init__(self, world: Any, *, point: str = "", how: int = signal.SIGKILL, grace: int = 8, **settings: Any) -> None:
         told = {"url": world.settings.database(), "folder": str(world.settings.folder), "point": point, "how": int(how)}
         told["grace"] = grace
-        told["settings"] = {"worker_silence_seconds": 2.0, "uploads_per_principal": 0} | settings
+        told["settings"] = {"worker_silence_seconds": 2.0, "uploads_per_principal": 0, "anchor": "off"} | settings
         command = [sys.executable, "-m", "tests.attacks.working", json.dumps(told)]
         self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
         self.said = b""

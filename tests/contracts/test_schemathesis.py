@@ -23,7 +23,7 @@ schemathesis.serializer.alias("application/offset+octet-stream", "application/oc
 
 ROLES = ("owner", "analyst", "partner", "service", "operator", "auditor")
 PROBLEM = {"type", "title", "status", "detail", "code", "docs", "request_id"}
-ENDS = ("DELETE", ":close")  # what these end, the others need
+ENDS = ("DELETE", ":close", ":read-only")  # what these end, the others need
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def _worker(world, **more):
-    told = {"FOLDER": str(world.settings.folder), "DATABASE_URL": world.settings.database(), "ROOT_KEY": ROOT_KEY, **more}
+    told = {"FOLDER": str(world.settings.folder), "DATABASE_URL": world.settings.database()}
+    told |= {"ROOT_KEY": ROOT_KEY, "ANCHOR": "off", **more}
     environment = {**os.environ, **{f"TACIT_{name}": value for name, value in told.items()}}
     return subprocess.Popen([sys.executable, "-m", "app", "worker"], cwd=ROOT, env=environment, stderr=subprocess.PIPE)
 

@@ -122,6 +122,9 @@ CALLS = [
     ("signing_keys", (), {}, "GET /v1/signing-keys", None),
     ("audit", (), {}, "GET /v1/audit", None),
     ("list_checkpoints", (), {}, "GET /v1/audit/checkpoints", None),
+    ("get_system", (), {}, "GET /v1/system", None),
+    ("acknowledge", ("restored",), {"dataset": "d"}, "POST /v1/system:acknowledge", {"reason": "restored", "dataset": "d"}),
+    ("set_read_only", (True,), {}, "POST /v1/system:read-only", {"on": True}),
 ]
 ELSEWHERE = {"upload", "infer_schema", "get_offset", "export_rows", "iterate_rows", "export_frame", "contribute", "close"} | {
     "export_at_k",

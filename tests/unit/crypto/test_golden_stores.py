@@ -16,7 +16,8 @@ from app.crypto.aead import DataKey
 from app.crypto.webhook_secret import WebhookSecret
 from app.deidentification import cells
 from app.dp import bounding
-from app.operations import answer, audit, authority, manifest, payment, webhooks
+from app.operations import anchors, answer, audit, authority, backups, manifest, payment, webhooks
+from app.outside.anchors import Mark, _line
 from app.store import tables
 from app.table import chunk
 from tacit import audit as public_audit
@@ -166,3 +167,14 @@ def _kept_by_hand(case: dict[str, Any], key: bytes, digest: bytes) -> list[int]:
             there.sort(key=lambda one: rank(kr, _hex(person) + cell_bytes[cell] + one[1]))
             kept += [place for place, _ in there[: case["contributions"]]]
     return sorted(kept)
+
+
+@pytest.mark.parametrize("case", cases("anchors"))
+def test_marks_and_manifests_of_backups_have_the_macs_that_they_ever_had(case: dict[str, Any]) -> None:
+    key = bytes.fromhex(case["key"])
+    if case["form"] == "mark":
+        mark = Mark(**json.loads(case["line"]))
+        assert anchors.mark_tag(key, mark.component, mark.generation, mark.position, mark.digest).hex() == mark.mac
+        assert _line(mark) == case["line"].encode() + b"\n"
+    else:
+        assert backups.manifest_tag(key, case["manifest"]).hex() == case["manifest"]["mac"]
