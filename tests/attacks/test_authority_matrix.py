@@ -49,6 +49,7 @@ def _other(value, column):
 def test_c15_every_field_of_every_row_of_rights_is_refused_when_it_was_rewritten(world):
     things = _furnish(world)
     world.partner.upload(things["dataset"], ROWS, media_type="text/csv")  # there are webhooks by now: deliveries
+    world.owner.erase_subject(things["population"], "P-9")
     desk, rewritten = world.desk, 0
     for table in integrity.authenticated():
         moving = table.moving | {"mac"}
