@@ -59,6 +59,7 @@ class Database:
         self._looking = _glances(url) if self.embedded else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._writing = self.engine.execution_options(tacit_write=True)
         self._compiled: dict[Any, Any] = {}  # statements of `row`, of which there are few
+        self._own = threading.local()  # each thread's connection for looks that do not wait: in fact the event loop's alone
         self._turns = threading.BoundedSemaphore(1 if self.embedded else WRITERS)
         self._places = threading.BoundedSemaphore(WAITING)
         self.witness: Callable[[Any], None] | None = None
@@ -108,15 +109,13 @@ class Database:
 
     def _embedded_row(self, text: str, given: Sequence[object], *, patient: bool) -> tuple[Any, ...] | None:
         """Ask SQLite itself: what SQLAlchemy does around a statement takes five times as long as the statement."""
-        with _said_as_unavailable(), closing((self.engine if patient else self._looking).raw_connection()) as connection:
-            cursor = connection.cursor()
-            try:
-                found: tuple[Any, ...] | None = cursor.execute(text, given).fetchone()
-            except sqlite3.OperationalError:
-                raise Unavailable(_BUSY, retry_after=1) from None
-            finally:
-                cursor.close()  # at once: an open statement is an open snapshot, which the log would be kept for
-        return found
+        with _said_as_unavailable():
+            if not patient:
+                if not hasattr(self._own, "connection"):
+                    self._own.connection = self._looking.raw_connection()
+                return _first(self._own.connection, text, given)
+            with closing(self.engine.raw_connection()) as connection:
+                return _first(connection, text, given)
 
     def scrub(self, table: str) -> None:
         """Leave no bytes of what was deleted: in the whole of SQLite's file and log, in one table of PostgreSQL.
@@ -175,6 +174,17 @@ def _sqlite(url: str, patience: float) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
+
+
+def _first(connection: Any, text: str, given: Sequence[object]) -> tuple[Any, ...] | None:
+    cursor = connection.cursor()
+    try:
+        found: tuple[Any, ...] | None = cursor.execute(text, given).fetchone()
+    except sqlite3.OperationalError:
+        raise Unavailable(_BUSY, retry_after=1) from None
+    finally:
+        cursor.close()  # at once: an open statement is an open snapshot, which the log would be kept for
+    return found
 
 
 def _glances(url: str) -> sa.Engine:

@@ -230,7 +230,7 @@ from app.operations import named_keys, principals
 from app.settings import Settings
 from pathlib import Path
 url, folder, root, owner, what, principal, token = sys.argv[1:]
-desk = open_desk(Settings(folder=Path(folder), database_url=url, root_key=root), clock=SystemClock())
+desk = open_desk(Settings(folder=Path(folder), database_url=url, root_key=root, anchor="off"), clock=SystemClock())
 caller = principals.authenticate(desk, owner)
 if what == "token":
     principals.delete_token(desk, caller, principal, token)
