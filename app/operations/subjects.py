@@ -5,20 +5,23 @@ Invariants
   is opened (soundness R6), and so is an audit entry that names it. Neither says who was looked for.
 - The reply has the same shape whether anybody was found: every dataset is in it, with its columns and a list of records.
 - Pseudonyms stay pseudonyms, encrypted and sealed cells stay closed; what a dataset's policy removed is not there.
-- The version of each dataset is pinned when the reading begins.
+- The version of each dataset is pinned when the reading begins, in a database that is where it was anchored (soundness R27).
+  Where one of the datasets is in quarantine, nothing is read.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from app.deidentification.present import Presenter
 from app.errors import TooLarge
-from app.operations import access, audit, identities, keychain, opened, people
+from app.operations import access, anchoring, audit, identities, keychain, opened, people, quarantine
+from app.operations.anchoring import Recalled
 from app.operations.authority import believe
 from app.operations.datasets import definition
 from app.operations.desk import OWNER, SERVICE, Caller, Desk
 from app.operations.people import Place, Sought
 from app.operations.populations import record_unprotected
-from app.store import erasures
+from app.store import erasures, tables
 from app.table.writer import records
 
 MOST_RECORDS = 100_000
@@ -34,6 +37,7 @@ def get_subject(
         rows = [believe(desk, row) for row in erasures.datasets_of(tx, population.id)]
     person = people.name(desk, population, rows, identifier=identifier, kind=kind, country=country)
     searched = [row for row in rows if identities.kind_of(row) == person.kind]
+    recalled = _recalled(desk, caller, searched)
     with desk.database.write() as tx:
         access.population_with(desk, tx, caller, population_id, access.READ_SUBJECT)
         versions = [opened.pin(desk, tx, row) for row in searched]
@@ -43,6 +47,9 @@ def get_subject(
             audit.note(desk, tx, caller, "get_subject", version.dataset.id, kind=person.kind, purpose=purpose)
         if not versions:
             audit.note(desk, tx, caller, "get_subject", population.id, kind=person.kind, purpose=purpose)
+        anchoring.compare(desk, tx, recalled)
+        for row in searched:
+            quarantine.check(desk, tx, row.id)
     keychain.hold_kek_of(desk, population.organisation_id)
     found: list[dict[str, Any]] = []
     room = MOST_RECORDS
@@ -55,6 +62,14 @@ def get_subject(
         "datasets": found,
         "not_searched": [row.id for row in rows if identities.kind_of(row) != person.kind],
     }
+
+
+def _recalled(desk: Desk, caller: Caller, searched: Sequence[tables.Dataset]) -> Recalled:
+    """Return what the anchor knows of all that is searched (soundness R27)."""
+    known: Recalled = {}
+    for row in searched:
+        known |= anchoring.recall(desk, caller, population_id=row.population_id, dataset_id=row.id)
+    return known
 
 
 def _records(desk: Desk, version: opened.Version, sought: Sought, *, room: int) -> dict[str, Any]:

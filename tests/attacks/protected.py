@@ -32,6 +32,7 @@ from app.operations import (
     populations,
     principals,
     tallies,
+    tombstones,
     webhooks,
 )
 from app.operations.anchors import Anchors
@@ -143,6 +144,8 @@ def _fill(rich: Rich, who: dict[str, Client], ids: dict[str, str]) -> None:
         owner.put_grant(dataset, ids["analyst"], ["query"])
         for _ in range(2):
             partner.upload(dataset, ROWS, media_type="text/csv")
+    for name in ("P-gone", "P-never"):
+        owner.erase_subject(population, name)
     caller = rich.callers[ids["analyst"]]
     for number in range(2):
         told = analyst.ask(made[0], count_question(number))
@@ -334,8 +337,14 @@ def _state(rich: Rich, _: dict[str, Any]) -> None:
             authority.believe(rich.desk, row)
 
 
+def _tombstones(rich: Rich, row: dict[str, Any]) -> None:
+    with rich.desk.database.read() as tx:
+        tombstones.believed(rich.desk, tx, row["population_id"])
+
+
 PROBES: dict[str, Callable[[Rich, dict[str, Any]], None]] = {
     "store_state": _state,
+    "erasures": _tombstones,
     "key_encryption_keys": _keys,
     "purpose_keys": _keys,
     "principals": _holder,

@@ -78,7 +78,10 @@ def test_macs_over_rows_hold_as_ever(case: dict[str, Any]) -> None:
     elif case["form"] == "manifest":
         blob = case["blob"].encode()
         assert manifest.manifest_mac(_desk("authority", key), blob).hex() == case["mac"]
-        assert manifest.Manifest.from_bytes(blob).to_bytes() == blob
+        read = manifest.Manifest.from_bytes(blob)
+        assert [[one.rows, one.data_key_id, one.generation, *one.tags] for one in read.groups] == case["groups"]
+        assert (read.to_bytes() == blob) == ("format" in json.loads(blob)), "format 1 is read for ever, and written no more"
+        assert manifest.Manifest.from_bytes(read.to_bytes()) == read
     else:
         told = case["entry"]
         entry = tables.AuditEntry(

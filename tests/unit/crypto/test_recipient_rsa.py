@@ -74,6 +74,7 @@ def test_c3_a_cell_opens_in_its_own_place_and_under_its_own_envelope() -> None:
         ),
         ("nothing", b""),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",  # keys are drawn anew in each process of a run
 )
 def test_weak_and_strange_keys_are_refused(what: str, public: bytes) -> None:
     with pytest.raises(NotAKey):

@@ -1,8 +1,5 @@
 """What counts as an entity of each kind, and what does not; every value is made up, reserved for examples, or from a registry."""
 
-import json
-from pathlib import Path
-
 import pytest
 
 from app.crypto import prf
@@ -15,6 +12,7 @@ from app.deidentification.redaction.technique import RedactText, Replacement
 from app.errors import Invalid
 from app.table.arrow import pa
 from app.table.schema import ColumnType, Schema
+from tests.unit.crypto.test_golden_vectors import cases
 
 KEY = b"k" * 32
 KEYS = {kind.domain: prf.pseudonym_key(KEY, population="p", kind=kind.domain) for kind in Kind}
@@ -301,10 +299,7 @@ def test_addresses_and_numbers_share_the_pseudonyms_of_identifier_columns():
         Schema.from_json([{"name": "c", "type": "text", "identifier": Kind.IBAN.domain}])
 
 
-VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "redacted.json").read_text(encoding="utf-8"))["cases"]
-
-
-@pytest.mark.parametrize("case", VECTORS)
+@pytest.mark.parametrize("case", cases("redacted"))
 def test_texts_are_redacted_as_ever(case):
     """Golden vectors: these were written once; a new rule of a normal form is a new normaliser, so a new domain (R28)."""
     key, text, country = bytes.fromhex(case["key"]), case["text"], case["country"]
