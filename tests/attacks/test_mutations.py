@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from app.errors import Conflict
 from app.operations import checkpoints
 from tests.attacks.protected import COLUMNS, PROBES, cells, furnish, put, refused, rows_of, still_served
 from tests.conftest import FULL
@@ -75,7 +76,7 @@ def test_c2_any_protected_cell_that_was_touched_is_refused_and_what_was_not_is_s
             turn += 1
             try:
                 put(rich, table, row, **{name: new})
-            except (sa.exc.IntegrityError, sa.exc.DataError):
+            except (sa.exc.IntegrityError, sa.exc.DataError, Conflict):
                 codes["refused by the database"] += 1
                 continue
             code = refused(rich, table, row)
