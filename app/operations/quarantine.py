@@ -50,14 +50,14 @@ def put(desk: Desk, dataset_id: str, *, place: str, found_by: str, named: str | 
         news = integrity.quarantine(tx, dataset_id, place=place, found_by=found_by, now=desk.clock.now())
     if news:
         _LOG.error("dataset quarantined")
-    if not desk.anchors.closed(_component(dataset_id)):
+    if dataset_id not in closed_by_anchor(desk):
         desk.anchors.append([desk.anchors.turned(_component(dataset_id))])
     return True
 
 
 def lifted(desk: Desk, dataset_id: str) -> None:
-    """Tell the anchor that the dataset is open again."""
-    if desk.anchors.closed(_component(dataset_id)):
+    """Tell the anchor that the dataset is open again, also where another process had closed it."""
+    if dataset_id in closed_by_anchor(desk):
         desk.anchors.append([desk.anchors.turned(_component(dataset_id))])
 
 

@@ -259,7 +259,7 @@ def _locked(world):
 
 @pytest.fixture
 def impatient(backend, new_database, tmp_path):
-    with running(new_database(backend), tmp_path, database_patience_seconds=4.0) as world:
+    with running(new_database(backend), tmp_path, database_patience_seconds=3.0) as world:
         yield world
 
 
@@ -286,7 +286,7 @@ def test_i17_a_locked_database_is_503_in_time_piles_nothing_up_and_recovers(impa
         assert {reply.status_code for reply in replies} == {503}
         assert {reply.json()["code"] for reply in replies} == {"unavailable"}
         assert all(int(reply.headers["retry-after"]) > 0 for reply in replies)
-        assert took < 30, "bounded, whoever waits: a turn of four seconds, and a lock of four"
+        assert took < 30, "bounded, whoever waits: a turn of three seconds, and a lock of three"
         assert write(1).status_code == 201, "without a restart, under the same key"
 
 
