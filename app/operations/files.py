@@ -46,23 +46,7 @@ def create(
     with desk.database.read() as tx:
         target = _dataset(desk, tx, caller, dataset)
         kek_id = keychain.newest_kek(desk, tx, target.organisation_id)
-    now = desk.clock.now()
-    row = tables.File(
-        id=new_id(),
-        organisation_id=target.organisation_id,
-        dataset_id=target.id,
-        principal_id=caller.id,
-        upload_id=new_id(),
-        form="",
-        length=length,
-        received=0,
-        frames=0,
-        parts=0,
-        state=files.RECEIVING,
-        expires_at=now + desk.rules.file_kept,
-        created_at=now,
-        version=1,
-    )
+    row = _blank(desk, caller, target, length=length)
     where = {"organisation": row.organisation_id, "dataset": row.dataset_id, "file_id": row.id}
     key, row.data_key_id, row.wrapped = new_key(desk, kek_id=kek_id, **where)
     said = None if metadata is None else key.seal(metadata.encode(), contexts.file_metadata(file_id=row.id)).hex()
@@ -84,6 +68,27 @@ def create(
             return _shown(row)
 
         return once.once(desk, tx, caller, claim, act)
+
+
+def _blank(desk: Desk, caller: Caller, target: tables.Dataset, *, length: int | None) -> tables.File:
+    """Return the row of a file of which nothing has come."""
+    now = desk.clock.now()
+    return tables.File(
+        id=new_id(),
+        organisation_id=target.organisation_id,
+        dataset_id=target.id,
+        principal_id=caller.id,
+        upload_id=new_id(),
+        form="",
+        length=length,
+        received=0,
+        frames=0,
+        parts=0,
+        state=files.RECEIVING,
+        expires_at=now + desk.rules.file_kept,
+        created_at=now,
+        version=1,
+    )
 
 
 def append(

@@ -231,15 +231,7 @@ def _finish(
     claim: Claim | None,
 ) -> dict[str, Any]:
     """Write the manifest, replace the head, sign the receipt and keep the reply: the transaction after which it is there."""
-    written = manifest.Manifest(
-        dataset=intake.dataset.id,
-        upload=intake.upload_id,
-        generation=1,
-        schema_version=intake.dataset.version,
-        columns=protect.stored_names(intake.dataset),
-        groups=tuple(received.groups),
-    )
-    blob = written.to_bytes()
+    blob = _written(intake, received).to_bytes()
     mac = manifest.manifest_mac(desk, blob)
     now = desk.clock.now()
     outcome = receipt.Outcome(
@@ -255,12 +247,7 @@ def _finish(
         check(intake.attempt, tx)
         datasets.hold(tx, intake.dataset.id)
         row = access.dataset(desk, tx, caller, intake.dataset.id, access.UPLOAD)
-        if (row.schema, row.policy, row.privacy_unit) != (
-            intake.dataset.schema,
-            intake.dataset.policy,
-            intake.dataset.privacy_unit,
-        ):
-            raise Conflict("The dataset's definition changed while the upload came in; send it again.")
+        _check_definition(row, intake)
         entry = manifest.HeadUpload(intake.upload_id, 1, mac.hex(), received.rows, outcome.expires_at)
         _move_head(desk, tx, row, entry, mode=form.mode)
         found = datasets.hold_receiving(tx, intake.upload_id)
@@ -277,6 +264,24 @@ def _finish(
         audit.note(desk, tx, caller, "upload", row.id, upload=intake.upload_id)
         events.upload_ready(desk, tx, row.organisation_id, found)
     return reply
+
+
+def _written(intake: _Intake, received: _Received) -> manifest.Manifest:
+    """Return what the upload consists of."""
+    return manifest.Manifest(
+        dataset=intake.dataset.id,
+        upload=intake.upload_id,
+        generation=1,
+        schema_version=intake.dataset.version,
+        columns=protect.stored_names(intake.dataset),
+        groups=tuple(received.groups),
+    )
+
+
+def _check_definition(row: tables.Dataset, intake: _Intake) -> None:
+    was = intake.dataset
+    if (row.schema, row.policy, row.privacy_unit) != (was.schema, was.policy, was.privacy_unit):
+        raise Conflict("The dataset's definition changed while the upload came in; send it again.")
 
 
 def _move_head(desk: Desk, tx: Transaction, row: tables.Dataset, entry: manifest.HeadUpload, *, mode: Mode) -> None:

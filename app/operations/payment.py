@@ -90,28 +90,30 @@ def _pay(
             first = taken or (begun is not None and before.made(begun.created_at, by=begun.principal_id, caller=caller))
             return Paid(known, version, lease_id if taken else None, repeated=not first)
         _debit(desk, tx, caller, population, epsilon)
-        entry = {
-            "id": entry_id,
-            "population_id": population.id,
-            "dataset_id": row.id,
-            "principal_id": caller.id,
-            "kind": "answer",
-            "epsilon": epsilon,
-            "delta": 0,
-            "rho": 0,
-            "question_key": _question_key(row, version.id, planned),
-            "data_version": version.id,
-            "question": json.dumps(planned.question),
-            "state": "debited",
-            "lease_id": lease_id,
-            "lease_until": now + lease,
-            "created_at": now,
-        }
+        leased = {"id": entry_id, "lease_id": lease_id, "lease_until": now + lease, "created_at": now}
+        entry = _entry(caller, row, version, planned, epsilon) | leased
         if not insert_new(tx, tables.LedgerEntry, entry):
             raise Unavailable("Somebody is asking the same; ask again.", retry_after=1)  # rolls the debit back
         ledger.bind(tx, tables.LedgerEntry(**entry))
         audit.note(desk, tx, caller, "ask", row.id)
     return Paid(tables.LedgerEntry(**entry), version, lease_id, repeated=False)
+
+
+def _entry(caller: Caller, row: tables.Dataset, version: opened.Version, planned: Plan, epsilon: int) -> dict[str, Any]:
+    """Return what the ledger says of a question that was just paid."""
+    return {
+        "population_id": row.population_id,
+        "dataset_id": row.id,
+        "principal_id": caller.id,
+        "kind": "answer",
+        "epsilon": epsilon,
+        "delta": 0,
+        "rho": 0,
+        "question_key": _question_key(row, version.id, planned),
+        "data_version": version.id,
+        "question": json.dumps(planned.question),
+        "state": "debited",
+    }
 
 
 def follow(desk: Desk, tx: Transaction, caller: Caller, paid: Paid, planned: Plan) -> Paid | None:

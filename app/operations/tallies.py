@@ -53,11 +53,7 @@ def create_tally(desk: Desk, caller: Caller, *, body: dict[str, Any], deadline: 
     access.require_role(caller, ANALYST, SERVICE)
     key = tally_definition.read_key(desk, body["public_key"])
     layout = tally_definition.read_layout(body["measures"], addends=len(body["roster"]), key=key)
-    if len(set(body["roster"])) != len(body["roster"]) or not 1 <= body["minimum"] <= len(body["roster"]):
-        raise Invalid(
-            "The roster names each contributor once, and the minimum is at most its length.",
-            faults=[Fault("minimum", pointer="/minimum")],
-        )
+    _check_minimum(body)
     with desk.database.write() as tx:
         population = access.population(desk, tx, caller, body["population"])
         if population.unit != "contributor":
@@ -99,6 +95,14 @@ def create_tally(desk: Desk, caller: Caller, *, body: dict[str, Any], deadline: 
             return _shown(row)
 
         return once(desk, tx, caller, claim, act)
+
+
+def _check_minimum(body: dict[str, Any]) -> None:
+    if len(set(body["roster"])) != len(body["roster"]) or not 1 <= body["minimum"] <= len(body["roster"]):
+        raise Invalid(
+            "The roster names each contributor once, and the minimum is at most its length.",
+            faults=[Fault("minimum", pointer="/minimum")],
+        )
 
 
 def list_tallies(desk: Desk, caller: Caller, *, after: str, limit: int) -> dict[str, Any]:
