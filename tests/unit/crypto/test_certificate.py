@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.crypto import signing
 from app.crypto.signing import Signer
@@ -189,3 +191,34 @@ def test_the_fingerprint_of_a_key_set_does_not_depend_on_order() -> None:
     prints = {KeySet.from_json(signing.jwks(order), source="x").fingerprint for order in (publics, publics[::-1])}
     assert len(prints) == 1
     assert prints != {KeySet.from_json(signing.jwks(publics[:2]), source="x").fingerprint}
+
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | _TEXT,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(_TEXT | st.sampled_from(["a", "b", "\uffff", "😀"]), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+@given(_VALUES)
+def test_canonical_json_is_that_of_another_implementation(value: Any) -> None:
+    """Law (RFC 8785): one value has one form, whichever way it is written; plain values take a shorter way."""
+    assert certificate.canonical(value) == rfc8785.dumps(value)
+
+
+@pytest.mark.parametrize("value", [1.0, 2**53, {1: 2}, {"a": [float("nan")]}, b"x", {"a": object()}, "\ud800", {"\ud800": 1}])
+def test_what_has_no_canonical_form_is_refused(value: Any) -> None:
+    with pytest.raises(NotCanonical):
+        certificate.canonical(value)
+
+
+def test_depth_is_bounded_whichever_way_a_value_is_written() -> None:
+    for leaf in ("plain", {"ä": 1}):
+        value: object = leaf
+        for _ in range(200):
+            value = [value]
+        with pytest.raises(NotCanonical):
+            certificate.canonical(value)
