@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from app.clock import SystemClock
 from app.crypto.keyring import Keyring
@@ -23,6 +24,9 @@ from app.store.engine import Database
 from tests.world import ROOT_KEY, World
 
 FULL = os.environ.get("TACIT_FULL") == "1"
+# What a usual run draws is the same each time, so that it fails for what was changed; the long form looks further.
+settings.register_profile("tacit", derandomize=not FULL, database=None)
+settings.load_profile("tacit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

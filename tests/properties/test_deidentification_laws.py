@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from datetime import date
+from datetime import UTC, date
 from fractions import Fraction
 
 import phonenumbers
@@ -379,6 +379,8 @@ def test_what_is_encrypted_is_read_back_as_the_same_value(kind: ColumnType, data
     array = pa.array([drawn, None], arrow)
     (plain, nothing) = plaintexts(array, declared)
     assert nothing is None
+    if kind is ColumnType.DATETIME:
+        drawn = drawn.astimezone(UTC)  # Python never calls times of two zones equal where a clock is put forward or back
     assert cell_reader(declared)(plain) == drawn
 
 
