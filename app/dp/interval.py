@@ -123,13 +123,13 @@ def variance(
 
 def spread(told: tuple[Fraction | None, Fraction, Fraction], *, quarter: Fraction, root: bool, places: int) -> Estimate:
     """Write a variance, or its root, at `places` decimals, the interval rounded outwards; `quarter` is a squared step over 4."""
-    value, low, high = (None if one is None else one * quarter for one in told)
-    assert low is not None  # noqa: S101 -- only the value may be unknown
-    assert high is not None  # noqa: S101
+    value, low, high = told
     scale = 10**places
-    texts = [decimal_text(Fraction(_scaled(one, scale, root=root, up=up), scale)) for one, up in ((low, False), (high, True))]
-    shown = None if value is None else decimal_text(Fraction(_scaled(value, scale, root=root, up=False), scale))
-    return Estimate(shown, texts[0], texts[1])
+
+    def text(quarters: Fraction, *, up: bool) -> str:
+        return decimal_text(Fraction(_scaled(quarters * quarter, scale, root=root, up=up), scale))
+
+    return Estimate(None if value is None else text(value, up=False), text(low, up=False), text(high, up=True))
 
 
 def _scaled(value: Fraction, scale: int, *, root: bool, up: bool) -> int:

@@ -50,11 +50,15 @@ class Diffprivlib:
 
     def calibrate_choice(self, *, sensitivity: int, epsilon: Fraction) -> Calibration:  # noqa: ARG002 -- the protocol's names
         """Refuse: the library's exponential mechanism normalises floats (soundness R12)."""
-        raise errors.Invalid("This source of noise has no exact choice, which quantiles need; the operator can set opendp.")
+        raise _no_choice()
 
-    def choose(self, scores: Sequence[int], *, scale: float) -> int:
-        """Never reached: no plan is made for it."""
-        raise NotImplementedError
+    def choose(self, scores: Sequence[int], *, scale: float) -> int:  # noqa: ARG002 -- as above
+        """Refuse, as `calibrate_choice` did."""
+        raise _no_choice()
+
+
+def _no_choice() -> errors.Invalid:
+    return errors.Invalid("This source of noise has no exact choice, which quantiles need; the operator can set opendp.")
 
 
 @functools.cache

@@ -40,10 +40,10 @@ def _until(true, seconds=15.0):
 
 
 @pytest.fixture
-def own_world(new_database, tmp_path):
+def own_world(backend, new_database, tmp_path):
     """A world whose parse processes are its own, to be killed."""
     parsers = Parsers()
-    made = World(new_database("sqlite"), tmp_path, parsers=parsers)
+    made = World(new_database(backend), tmp_path, parsers=parsers)
     yield made
     made.close()
     parsers.close()

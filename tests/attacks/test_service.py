@@ -106,8 +106,7 @@ def test_s1_what_does_not_end_in_time_is_cut_and_leaves_no_trace(world):
 
 
 @pytest.mark.attack("S4")
-def test_s4_without_file_descriptors_it_is_503_and_recovers(small_world):
-    world = small_world
+def test_s4_without_file_descriptors_it_is_503_and_recovers(world):
     dataset, token = world.dataset(world.population()), world.tokens["partner"]
     with Served(world) as served:
         kept = httpx2.Client(base_url=served.url, headers={"Authorization": f"Bearer {token}"}, timeout=20)
@@ -141,19 +140,19 @@ def test_s4_without_file_descriptors_it_is_503_and_recovers(small_world):
 
 
 @pytest.mark.attack("S4")
-def test_s4_without_threads_it_is_503_and_recovers(small_world, monkeypatch):
-    dataset, token = small_world.dataset(small_world.population()), small_world.tokens["partner"]
+def test_s4_without_threads_it_is_503_and_recovers(world, monkeypatch):
+    dataset, token = world.dataset(world.population()), world.tokens["partner"]
 
     def refuse(_):
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as starved, httpx2.Client(timeout=20) as client:
-        client.get(f"{small_world.url}/healthz")
+        client.get(f"{world.url}/healthz")
         starved.setattr(threading.Thread, "start", refuse)
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "text/csv", "Idempotency-Key": "k"}
-        told = client.post(f"{small_world.url}/v1/datasets/{dataset}/uploads", content=ROWS, headers=headers)
+        told = client.post(f"{world.url}/v1/datasets/{dataset}/uploads", content=ROWS, headers=headers)
         assert (told.status_code, told.json()["code"], told.headers["retry-after"]) == (503, "unavailable", "5")
-    assert _upload(small_world.url, token, dataset, ROWS).status_code == 201
+    assert _upload(world.url, token, dataset, ROWS).status_code == 201
 
 
 @pytest.mark.attack("S5")
