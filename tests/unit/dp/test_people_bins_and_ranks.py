@@ -168,6 +168,17 @@ def test_r12_scores_are_integers_that_one_row_moves_by_no_more_than_said():
         assert all(isinstance(score, int) for score in before)
 
 
+@pytest.mark.parametrize("partitions", [1, 2, 3])
+def test_r12_r10_the_groups_that_one_person_is_in_share_epsilon(partitions):
+    """Each cell's choice costs at most ε/L0, so that all the cells of one person cost at most ε together."""
+    choice = made(
+        {"median": {"column": "hours"}}, people(partitions=partitions, contributions=2), group_by=["sex"], epsilon="0.7"
+    )
+    (measure,) = choice.measures
+    assert measure.noise.epsilon_spent * partitions <= measure.epsilon == Fraction(7, 10)
+    assert measure.noise.scale == pytest.approx(2 * measure.shape.sensitivity * partitions / 0.7)
+
+
 def test_r12_candidates_are_bounded_and_the_last_is_the_upper_bound():
     ranks = made({"median": {"column": "income"}}, visits()).measures[0].shape
     assert ranks.statistics <= 10_000
