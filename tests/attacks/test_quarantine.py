@@ -44,6 +44,8 @@ def _closed(world, dataset):
     assert _code(lambda: world.analyst.price(dataset, count_question(0))) == "quarantined"
     assert _code(lambda: list(world.owner.iterate_rows(dataset, purpose="look"))) == "quarantined"
     assert _code(lambda: world.partner.upload(dataset, ROWS, media_type="text/csv")) == "quarantined"
+    population = world.owner.get_dataset(dataset)["population"]
+    assert _code(lambda: world.owner.get_subject(population, "P-7", purpose="look")) == "quarantined"
     assert world.owner.get_dataset(dataset)["name"] == "visits"
 
 
